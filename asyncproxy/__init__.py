@@ -1,0 +1,1 @@
+"""A programmable HTTP proxy on Twisted: await anywhere, block anywhere."""

@@ -1,0 +1,1 @@
+"""Stock modules, one file each, written as a stranger would write them."""
