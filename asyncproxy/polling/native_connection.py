@@ -133,13 +133,12 @@ class NativeConnection(asyncio.BaseProtocol):
 
     def eof_received(self) -> bool:
         """Tell a half-closeable protocol, end the connection of any other. For uvloop."""
-        half: Any = IHalfCloseableProtocol(self._protocol, None)
         self._reading = ENDED
-        if half is None:
+        if not IHalfCloseableProtocol.providedBy(self._protocol):
             # uvloop would flush what is pending to somebody who hung up; Twisted doesn't.
             self._transport.abort()
             return False
-        half.readConnectionLost()
+        self._protocol.readConnectionLost()
         return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -259,9 +258,8 @@ class NativeConnection(asyncio.BaseProtocol):
             self._origin.loop.call_soon(self._report_write_end)
 
     def _report_write_end(self) -> None:
-        half: Any = IHalfCloseableProtocol(self._protocol, None)
-        if half is not None:
-            self._tell(half.writeConnectionLost)
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._tell(self._protocol.writeConnectionLost)
 
     # A consumer: somebody's producer writes here.
 
