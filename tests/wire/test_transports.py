@@ -876,7 +876,6 @@ class TestTransports:
             await near.gone()
             await ground.turns()
             left = weakref.ref(near)
-            near.transport = near.reason = None
             del near
             ground.factories[0 if ground.side == "accepted" else 1].built.clear()
             await ground.turns()
