@@ -32,6 +32,8 @@ class Module(Resource):
     isLeaf = True
     blocking: ClassVar[bool] = True
     whole_body: ClassVar[bool | None] = None
+    proxy: Any = None
+    """The running proxy, set before the first request: `proxy.snapshot()` says what it holds."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

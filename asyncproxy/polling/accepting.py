@@ -278,6 +278,10 @@ class ClientConnection(Due):
             self.transport.write(_CONTINUE)
         self.transport.resumeProducing()
 
+    def drop(self) -> None:
+        """Nobody wants the rest of the body: it is read to its end and dropped."""
+        self._body = None
+
     # As the client of an exchange: the response out.
 
     def answer(self, status: int, fields: RawHeaders, body: bytes, length: int | None) -> None:

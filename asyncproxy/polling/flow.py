@@ -10,6 +10,7 @@ may run out, at any stage; `interrupt` says what becomes of each. The steps are 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Protocol
@@ -360,7 +361,6 @@ class Flow:
 
     def __init__(
         self,
-        find: Callable[[str, str, str], Binding],
         workers: Workers,
         lot: ParkingLot,
         deadlines: Deadlines,
@@ -368,7 +368,6 @@ class Flow:
         max_queued: int = 1000,
         spool_in_memory: int = 1 << 20,
     ) -> None:
-        self.find = find
         self.workers = workers
         self.lot = lot
         self.deadlines = deadlines
@@ -377,6 +376,13 @@ class Flow:
         self.spool_in_memory = spool_in_memory
         self.exchanges: set[Exchange] = set()
         self.served = 0
+        self._numbers = 0
+        self._prefix = os.urandom(4).hex()
+
+    def next_identity(self) -> str:
+        """An id that no other request of this or another start has."""
+        self._numbers += 1
+        return f"{self._prefix}-{self._numbers}"
 
     def admit(self, binding: Binding, request: Request, client: Client) -> Exchange:
         """Take in a request whose head is complete, or refuse it with 503; `client` hears of the answer."""

@@ -6,7 +6,6 @@ of a head.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -45,8 +44,7 @@ class Door:
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
-        self._numbers = 0
-        self._prefix = os.urandom(4).hex()
+        self._requests = 0
 
     def admit(self, client: ClientConnection, head: RequestHead, stream: BodyStream | bytes) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
@@ -58,12 +56,12 @@ class Door:
         except ValueError as why:
             raise ClientError(400, str(why)) from None
         binding = self.find(fields.host.decode("latin-1"), path, head.method)
-        self._numbers += 1
+        self._requests += 1
         request = Request(
             head.method,
             head.target,
             head.raw,
-            identity=f"{self._prefix}-{self._numbers}",
+            identity=self.flow.next_identity(),
             client=client.peer,
             scheme=self.scheme,
             http_version="1.1" if head.minor else "1.0",
@@ -93,10 +91,10 @@ class Door:
 
     def statistics(self) -> dict[str, int]:
         """Open connections and requests so far."""
-        return {"connections": len(self.connections), "requests": self._numbers}
+        return {"connections": len(self.connections), "requests": self._requests}
 
     def __repr__(self) -> str:
-        return f"<Door {len(self.connections)} connections, {self._numbers} requests>"
+        return f"<Door {len(self.connections)} connections, {self._requests} requests>"
 
 
 def _take_absolute_form(head: RequestHead) -> None:

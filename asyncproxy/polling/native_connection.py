@@ -196,9 +196,7 @@ class NativeConnection(asyncio.BaseProtocol):
         self._protocol = protocol
         if self._held is None:
             self.data_received = protocol.dataReceived
-            self._transport.set_protocol(
-                self
-            )  # uvloop looked data_received up when there was none, or another
+            self._transport.set_protocol(self)  # uvloop looked data_received up when there was none, or another
 
     def _tell(self, call: Callable[..., object], *args: object) -> None:
         try:

@@ -49,9 +49,7 @@ class NativePort:
     host: Address | None = None
     peer: Address | None = None
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, factory: Factory | IProtocolFactory, backlog: int
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, factory: Factory | IProtocolFactory, backlog: int) -> None:
         """Remember what to listen with; startListening does it."""
         self.loop = loop
         self.factory: Any = factory

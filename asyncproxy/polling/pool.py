@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from twisted.internet import error as connect_errors
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from asyncproxy.exchange.errors import UpstreamError
+from asyncproxy.exchange.origin import Origin
 from asyncproxy.polling.deadlines import NEVER, Deadlines
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.upstream import Forwarding, UpstreamConnection
@@ -23,20 +23,13 @@ URL_GROUPS: Final = 1024
 """Groups made from URLs that modules name; beyond it the eldest that is idle is dropped."""
 
 
-class Origin(Protocol):
-    """Where a server listens: `host` and `port`, or a Unix socket's `path`."""
-
-    host: str
-    port: int
-    path: str | None
-
-
 class UpstreamSettings(Protocol):
     """Limits of one group; seconds and counts."""
 
+    servers: tuple[Origin, ...]
     connect_timeout: float
-    first_byte_timeout: float
-    idle_timeout: float
+    first_byte_timeout: float | None
+    idle_timeout: float | None
     total_timeout: float | None
     keep_alive: float
     max_connections: int
@@ -58,6 +51,8 @@ class ServerPool:
     def __init__(self, origin: Any, settings: Any, around: Surroundings) -> None:
         self.origin: Origin = origin
         self.settings: UpstreamSettings = settings
+        self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
+        self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
         self.deadlines = around.deadlines
         self.network = around.network
         self.resolver = around.resolver
@@ -188,7 +183,7 @@ class _Opening:
         assert forwarding is not None
         forwarding.withdraw = self._withdraw
         origin = self._pool.origin
-        if origin.path is not None:
+        if origin.path:
             self._connector = self._pool.network.connectUNIX(
                 origin.path, self, timeout=self._pool.settings.connect_timeout
             )
@@ -284,7 +279,7 @@ class Upstreams:
         self._by_url: dict[str, Group] = {}
 
     def _make(self, name: str, settings: Any) -> Group:
-        return Group(name, [ServerPool(origin, settings, self._around) for origin in settings.origins])
+        return Group(name, [ServerPool(origin, settings, self._around) for origin in settings.servers])
 
     def forward(self, forwarding: Forwarding, upstream: str | None) -> None:
         """Send `forwarding` to the group that `upstream` names, or to the URL it is."""
@@ -302,13 +297,13 @@ class Upstreams:
         group.acquire(forwarding)
 
     def _from_url(self, url: str) -> Group:
-        if "://" not in url:
-            raise ValueError(f"known are {', '.join(sorted(self._groups)) or 'none'}")
-        parts = urlsplit(url)
-        key = f"{parts.scheme}://{parts.netloc}"
+        if ":" not in url:
+            raise ValueError(f"known are {', '.join(sorted(self._groups)) or 'none'}; or give a URL")
+        origin = Origin.parse(url)
         if len(self._by_url) >= URL_GROUPS:
             self._drop_idle()
-        group = self._by_url.get(key) or self._make(key, self._default(key))
+        key = str(origin)
+        group = self._by_url.get(key) or self._make(key, self._default(origin))
         self._by_url[key] = self._by_url[url] = group
         return group
 

@@ -134,9 +134,7 @@ class NativeNetwork:
     ) -> NativeConnector:
         """Connect to a Unix socket; the same as connectTCP otherwise."""
         path = os.fsencode(address)
-        if path.startswith(
-            b"\0"
-        ):  # libuv takes a C string for the path: abstract names are Twisted's own to open
+        if path.startswith(b"\0"):  # libuv takes a C string for the path: abstract names are Twisted's own to open
             return cast(NativeConnector, self.reactor.connectUNIX(address, factory, timeout, checkPID))
         connector = NativeUNIXConnector(self.loop, self.reactor, factory, timeout, path, bool(checkPID))
         connector.connect()

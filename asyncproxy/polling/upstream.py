@@ -65,14 +65,14 @@ class UpstreamConnection(Due):
         self.forwarding = forwarding
         self._method = method
         self.transport.write(head)
-        self.pool.deadlines.set(self, self.pool.settings.first_byte_timeout)
+        self.pool.deadlines.set(self, self.pool.first_byte)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request's body, framed already."""
         if self.forwarding is not None:
             self.transport.write(data)
             if self._head is None:
-                self.pool.deadlines.set(self, self.pool.settings.first_byte_timeout)
+                self.pool.deadlines.set(self, self.pool.first_byte)
 
     def dataReceived(self, data: bytes) -> None:
         """Called by the transport."""
@@ -127,7 +127,7 @@ class UpstreamConnection(Due):
             forwarding.arrived(head, b"")
             return
         self.stream = stream = BodyStream(self)
-        self.pool.deadlines.set(self, self.pool.settings.idle_timeout)
+        self.pool.deadlines.set(self, self.pool.silence)
         if rest:
             self._take_body(rest)
         forwarding.arrived(head, stream)
@@ -138,7 +138,7 @@ class UpstreamConnection(Due):
         assert stream is not None
         piece = framing.feed(data)
         if not framing.done:
-            self.pool.deadlines.set(self, self.pool.settings.idle_timeout)
+            self.pool.deadlines.set(self, self.pool.silence)
             if piece:
                 stream.feed(piece)
             return
@@ -184,10 +184,10 @@ class UpstreamConnection(Due):
         if self.forwarding is None and self.stream is None:
             self.close()
         elif self._head is None:
-            seconds = self.pool.settings.first_byte_timeout
+            seconds = self.pool.first_byte
             self._fail(self._too_late("first-byte", f"did not begin its reply within {seconds:g} s"))
         else:
-            seconds = self.pool.settings.idle_timeout
+            seconds = self.pool.silence
             self._fail(self._too_late("idle", f"fell silent in its reply for {seconds:g} s"))
 
     def _too_late(self, which: str, words: str) -> UpstreamError:
@@ -230,7 +230,7 @@ class UpstreamConnection(Due):
 
     def resume(self) -> None:
         """Read on."""
-        self.pool.deadlines.set(self, self.pool.settings.idle_timeout)
+        self.pool.deadlines.set(self, self.pool.silence)
         self.transport.resumeProducing()
 
     def drop(self) -> None:

@@ -144,7 +144,7 @@ class _PoolCall:
         try:
             success, result = True, self._call(*self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - as a ThreadPool: it is the result
-            success, result = False, Failure(error)  # type: ignore[no-untyped-call]
+            success, result = False, Failure(error)
             if self._on_result is None:
                 self._workers.report(error)
         if self._on_result is not None:

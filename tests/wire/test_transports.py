@@ -519,9 +519,7 @@ class TestTransports:
         near.transport.unregisterProducer()
 
     @waits
-    async def test_a_push_producer_that_comes_when_the_buffer_is_full_is_held_back(
-        self, ground: Ground
-    ) -> None:
+    async def test_a_push_producer_that_comes_when_the_buffer_is_full_is_held_back(self, ground: Ground) -> None:
         near, far = await ground.pair()
         far.transport.pauseProducing()
         near.transport.write(BIG)
@@ -539,9 +537,7 @@ class TestTransports:
         near, far = await ground.pair()
         pieces = [b"small", BIG, b"", b"x", BIG, b"end"] if ground.kind == "native" else [b"small", BIG, b"x"]
         whole = b"".join(pieces)
-        near.transport.registerProducer(
-            Pull(near.transport, list(pieces), near.transport.loseConnection), False
-        )
+        near.transport.registerProducer(Pull(near.transport, list(pieces), near.transport.loseConnection), False)
         await far.gone()
         assert far.received == whole
 
@@ -723,9 +719,7 @@ class TestTransports:
         assert near.told == ["made", "lost"]
 
     @waits
-    async def test_an_exception_after_an_abort_is_logged_too(
-        self, ground: Ground, failures: list[Any]
-    ) -> None:
+    async def test_an_exception_after_an_abort_is_logged_too(self, ground: Ground, failures: list[Any]) -> None:
         class Clumsy(Recorder):
             def dataReceived(self, data: bytes) -> None:
                 self.do("abortConnection")
@@ -786,9 +780,7 @@ class TestTransports:
         assert [failure.type for failure in failures] == [ZeroDivisionError]
 
     @waits
-    async def test_an_exception_in_connection_lost_is_logged(
-        self, place: Ground, failures: list[Any]
-    ) -> None:
+    async def test_an_exception_in_connection_lost_is_logged(self, place: Ground, failures: list[Any]) -> None:
         class Clumsy(Recorder):
             def connectionLost(self, reason: Any = None) -> None:
                 super().connectionLost(reason)
@@ -812,9 +804,7 @@ class TestTransports:
             assert near.transport.getHost() == far.transport.getPeer()
             assert near.transport.getPeer() == far.transport.getHost()
             assert isinstance(near.transport.getPeer(), IPv4Address)
-            assert (
-                ground.factories[0].addresses[0].port == ground.factories[1].built[0].transport.getHost().port
-            )
+            assert ground.factories[0].addresses[0].port == ground.factories[1].built[0].transport.getHost().port
         else:
             ours = UNIXAddress(ground.path.encode())
             end = near.transport.getHost if ground.side == "accepted" else near.transport.getPeer
@@ -926,9 +916,7 @@ class TestListening:
         await connecting.built[0].gone()
 
     @waits
-    async def test_a_failing_factory_loses_that_connection_only(
-        self, place: Ground, failures: list[Any]
-    ) -> None:
+    async def test_a_failing_factory_loses_that_connection_only(self, place: Ground, failures: list[Any]) -> None:
         if place.kind == "twisted":
             pytest.skip("Twisted's own leaves the socket to whoever holds the traceback")
         protocols = iter([ZeroDivisionError(), Recorder()])
@@ -1023,9 +1011,7 @@ class TestListening:
         assert os.listdir(tmp_path) == []
 
     @waits
-    async def test_a_file_left_by_the_dead_is_replaced_and_others_are_not(
-        self, reactor: Any, tmp_path: Any
-    ) -> None:
+    async def test_a_file_left_by_the_dead_is_replaced_and_others_are_not(self, reactor: Any, tmp_path: Any) -> None:
         net = network(reactor)
         if net is reactor:
             pytest.skip("native transports need the asyncio reactor on uvloop")
@@ -1079,9 +1065,7 @@ class TestConnecting:
             yield listening.getsockname()
 
     @waits
-    async def test_an_attempt_ends_at_its_timeout(
-        self, kind: str, reactor: Any, deaf: tuple[str, int]
-    ) -> None:
+    async def test_an_attempt_ends_at_its_timeout(self, kind: str, reactor: Any, deaf: tuple[str, int]) -> None:
         net = network(reactor) if kind == "native" else reactor
         factory = Peers(Recorder, reactor)
         net.connectTCP(*deaf, factory, timeout=0.05)
@@ -1091,9 +1075,7 @@ class TestConnecting:
 
     @waits
     @pytest.mark.parametrize("how", ["stopConnecting", "disconnect", "abort"])
-    async def test_an_attempt_can_be_given_up(
-        self, kind: str, reactor: Any, deaf: tuple[str, int], how: str
-    ) -> None:
+    async def test_an_attempt_can_be_given_up(self, kind: str, reactor: Any, deaf: tuple[str, int], how: str) -> None:
         net = network(reactor) if kind == "native" else reactor
         factory = Peers(Recorder, reactor)
         if (kind, how) == ("twisted", "abort"):
@@ -1269,9 +1251,7 @@ class TestNetwork:
         with pytest.raises(AttributeError):
             net.no_such_thing  # noqa: B018
 
-    @pytest.mark.parametrize(
-        ("host", "port"), [("localhost", 80), ("", 80), ("127.1", 80), ("127.0.0.1", 70000)]
-    )
+    @pytest.mark.parametrize(("host", "port"), [("localhost", 80), ("", 80), ("127.1", 80), ("127.0.0.1", 70000)])
     def test_only_addresses_are_connected_to(self, net: Any, host: str, port: int) -> None:
         with pytest.raises(ValueError, match="is no"):
             net.connectTCP(host, port, ClientFactory())
