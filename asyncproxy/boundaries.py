@@ -104,11 +104,11 @@ class Client(Sink, Protocol):
     is out, and `Exchange.left` when the client has gone.
     """
 
-    def answer(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, length: int | None) -> None:
-        """Send a whole response; `length` is what is told of the body's, for a HEAD too. None tells nothing."""
+    def answer(self, status: int, block: bytes, body: bytes) -> None:
+        """Send a whole response; `block` has its fields, the body's length among them if it is to be told."""
 
-    def begin(self, status: int, fields: list[tuple[bytes, bytes]], length: int | None, producer: Producer) -> None:
-        """Send a response's head; `length` is that of the body, None for one that only its end tells."""
+    def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
+        """Send a response's head; `told` says whether `block` tells the body's length, or only its end will."""
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""

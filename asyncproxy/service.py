@@ -34,7 +34,7 @@ from asyncproxy.polling.pool import Surroundings, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
-from asyncproxy.polling.waiting import registrars
+from asyncproxy.polling.waiting import kinds_of_parks
 from asyncproxy.working.workers import Workers
 
 _log = Logger()
@@ -99,7 +99,7 @@ class Proxy:
         self.fetcher = Fetcher(reactor, self.names.lookup)
         around = Surroundings(self.network, self.deadlines, Resolver(self.names.lookup, clock))
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), around)
-        table = registrars(clock, reactor, self.deliveries, self.upstreams, self.fetcher)
+        table = kinds_of_parks(clock, reactor, self.deliveries, self.upstreams, self.fetcher)
         self.lot = ParkingLot(clock, table, server.max_parked)
         self.flow = Flow(
             self.workers,

@@ -1,78 +1,98 @@
-"""Which header fields go on to the next hop, and which we make anew (RFC 9110 section 7.6, RFC 9112 section 6).
+"""Which header fields go on to the next hop, and which are ours to say (RFC 9110 section 7.6, RFC 9112 section 6).
 
-`sift` reads a message's fields once: what is passed on in one list, what decides on framing and connection in
-attributes. Framing is never passed on: it is told anew by whoever writes the next message.
+A message's fields are handled as one block of bytes, each field led by its CRLF, since most of them are only passed
+on. `sift` looks at a block once: fields that decide on framing and connection are noted, those that end at this hop
+are cut out, the rest is passed on as it came.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from asyncproxy.exchange.headers import RawHeaders
 
-HOP_BY_HOP: Final = frozenset(
-    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer "
-    b"transfer-encoding upgrade http2-settings".split()
+HOP_BY_HOP: Final = (
+    ("connection", "keep-alive", "proxy-[^:\r]*", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings")
+    + ("expect", "x-forwarded-[^:\r]*", "forwarded")
+)  # fmt: skip
+"""What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say."""
+
+_FIRST_LETTERS: Final = "".join(sorted({name[0] for name in HOP_BY_HOP} | {"h", "c"}))
+_NOTED: Final = re.compile(
+    rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(host|content-length|{'|'.join(HOP_BY_HOP)}):)[ \t]*([^\r]*)".encode()
 )
-REMADE: Final = frozenset(b"content-length expect x-forwarded-for x-forwarded-proto x-forwarded-host forwarded".split())
-"""End-to-end fields that we write ourselves: the framing, and what only trusted peers may say."""
-_NOTED: Final = HOP_BY_HOP | REMADE | {b"host"}
+_ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP_BY_HOP)}):)[^\r]*".encode())
+_LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 
-VIA: Final = (b"Via", b"1.1 asyncproxy")
-
-
-class Sifted:
-    """A message's fields, read once. Values that a field repeats are joined by commas."""
-
-    __slots__ = ("connection", "expect", "host", "hosts", "length", "passed", "transfer")
-
-    def __init__(self) -> None:
-        self.passed: RawHeaders = []
-        self.hosts = 0
-        self.host = b""
-        self.connection = b""
-        self.length = b""
-        self.transfer = b""
-        self.expect = b""
-
-    def note(self, key: bytes, field: tuple[bytes, bytes]) -> None:
-        """Take in a field of `_NOTED`."""
-        value = field[1]
-        if key == b"host":
-            self.hosts += 1
-            self.host = value
-            self.passed.append(field)
-        elif key == b"connection":
-            self.connection = self.connection + b"," + value.lower() if self.connection else value.lower()
-        elif key == b"content-length":
-            self.length = self.length + b"," + value if self.length else value or b","
-        elif key == b"transfer-encoding":
-            self.transfer = self.transfer + b"," + value.lower() if self.transfer else value.lower() or b","
-        elif key == b"expect":
-            self.expect = value.lower()
+VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 
-def sift(raw: RawHeaders) -> Sifted:
-    """The fields of `raw`, sorted out; fields that Connection names are not passed on either."""
-    sifted = Sifted()
-    passed = sifted.passed
-    for field in raw:
-        key = field[0].lower()
-        if key in _NOTED:
-            sifted.note(key, field)
-        else:
-            passed.append(field)
-    if sifted.connection not in _ORDINARY:
-        _drop_named(sifted)
-    return sifted
+class Fields:
+    """A message's header block, read once. Values that a field repeats are joined by commas.
+
+    `block` is as received, `passed` what goes on to the next hop.
+    """
+
+    block = b""
+    passed = b""
+    hosts = 0
+    host = b""
+    connection = b""
+    length_value = b""
+    transfer = b""
+    expect = b""
+
+    def __init__(self, block: bytes = b"") -> None:
+        sift(self, block)
+
+    @property
+    def raw(self) -> RawHeaders:
+        """The fields as pairs, as received."""
+        return split_block(self.block)
+
+
+def sift(fields: Fields, block: bytes) -> None:
+    """Read `block` into `fields`; fields that Connection names are not passed on either."""
+    fields.block = fields.passed = block
+    noted = _NOTED.findall(block)
+    if len(noted) == 1 and noted[0][0] == b"Host":  # a plain GET
+        fields.hosts = 1
+        fields.host = noted[0][1]
+        return
+    ends_here = False
+    for name, value in noted:
+        ends_here = _note(fields, name.lower(), value.rstrip(b" \t")) or ends_here
+    if ends_here:
+        fields.passed = _ENDS_HERE.sub(b"", block)
+        if fields.connection not in _ORDINARY:
+            _drop_named(fields)
+
+
+def _note(fields: Fields, key: bytes, value: bytes) -> bool:
+    """Take in one field; whether it ends at this hop."""
+    if key == b"content-length":
+        fields.length_value = fields.length_value + b"," + value if fields.length_value else value or b","
+        return False
+    if key == b"host":
+        fields.hosts += 1
+        fields.host = value
+        return False
+    if key == b"connection":
+        fields.connection = fields.connection + b"," + value.lower() if fields.connection else value.lower()
+    elif key == b"transfer-encoding":
+        fields.transfer = fields.transfer + b"," + value.lower() if fields.transfer else value.lower() or b","
+    elif key == b"expect":
+        fields.expect = value.lower()
+    return True
 
 
 _ORDINARY: Final = frozenset((b"", b"keep-alive", b"close"))
 
 
-def _drop_named(sifted: Sifted) -> None:
-    named = {option.strip(b" \t") for option in sifted.connection.split(b",")} - {b"host"}
-    sifted.passed = [field for field in sifted.passed if field[0].lower() not in named]
+def _drop_named(fields: Fields) -> None:
+    named = {option.strip(b" \t") for option in fields.connection.split(b",")} - {b"host", b"content-length"}
+    fields.passed = make_block([field for field in split_block(fields.passed) if field[0].lower() not in named])
 
 
 def keeps_alive(connection: bytes, minor: int) -> bool:
@@ -83,28 +103,41 @@ def keeps_alive(connection: bytes, minor: int) -> bool:
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
-def field_lines(fields: RawHeaders) -> bytes:
-    """`fields` as lines of a head, without the last line's end."""
-    return b"\r\n".join(map(b": ".join, fields))
+def split_block(block: bytes) -> RawHeaders:
+    """A block's fields as pairs, without the white space around values."""
+    fields = []
+    for line in block.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        fields.append((name, value.strip(b" \t")))
+    return fields
 
 
-def upstream_head(method: str, target: bytes, fields: RawHeaders, host: bytes, client: bytes, framing: bytes) -> bytes:
-    """The head of a request for an upstream: `fields` as sifted, then ours.
+def make_block(fields: RawHeaders) -> bytes:
+    """`fields` as a block."""
+    return b"\r\n" + b"\r\n".join(map(b": ".join, fields)) if fields else b""
 
-    `host` is what the client asked for (X-Forwarded-Host), `client` the two prepared lines about the client, and
-    `framing` the line that tells the body's length, or nothing. HTTP/1.1 keeps the connection without a word.
+
+def without_length(block: bytes) -> bytes:
+    """`block` without Content-Length, for a body that is not the one it was told of."""
+    return _LENGTH.sub(b"", block)
+
+
+def upstream_head(method: str, target: bytes, block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:
+    """The head of a request for an upstream: `block` as sifted, then ours.
+
+    `host` is what the client asked for (X-Forwarded-Host), `client` the prepared block about the client, and `framing`
+    what tells the body's length if `block` does not. HTTP/1.1 keeps the connection without a word.
     """
-    lines = field_lines(fields)
-    return b"%b %b HTTP/1.1\r\n%b\r\n%bX-Forwarded-Host: %b\r\nVia: 1.1 asyncproxy\r\n%b\r\n" % (
+    return b"%b %b HTTP/1.1%b%b\r\nX-Forwarded-Host: %b\r\nVia: 1.1 asyncproxy%b\r\n\r\n" % (
         method.encode("ascii"),
         target,
-        lines,
+        block,
         client,
         host,
         framing,
     )
 
 
-def client_lines(address: str, scheme: str) -> bytes:
-    """The lines about a client that are the same for all of its requests."""
-    return f"X-Forwarded-For: {address}\r\nX-Forwarded-Proto: {scheme}\r\n".encode("ascii")
+def client_block(address: str, scheme: str) -> bytes:
+    """What is told about a client, the same for all of its requests."""
+    return f"\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Proto: {scheme}".encode("ascii")

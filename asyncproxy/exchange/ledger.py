@@ -1,49 +1,65 @@
 """Where an exchange's time went, in seconds: receiving, queued, working, parked, upstream, sending.
 
 The columns add up to the exchange's age: each moment is booked once. *Upstream* is time parked on a forward or a
-fetch; *parked* is time parked on anything else.
+fetch; *parked* is time parked on anything else. It is read from the trail that a life leaves, ``[when it began,
+stage, when that ended, stage, when that ended, ...]``, when somebody asks: most exchanges are never asked.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 COLUMNS: Final = ("receiving", "queued", "working", "parked", "upstream", "sending")
-COLUMN_OF: Final = {
-    "RECEIVING": 0,
-    "QUEUED": 1,
-    "WORKING": 2,
-    "PARKED": 3,
-    "UPSTREAM": 4,
-    "RESPONDING": 5,
-    "TUNNELLING": 5,
-    "ENDED": 5,
+_COLUMN_OF: Final = {
+    "RECEIVING": "receiving",
+    "QUEUED": "queued",
+    "WORKING": "working",
+    "PARKED": "parked",
+    "UPSTREAM": "upstream",
+    "RESPONDING": "sending",
+    "TUNNELLING": "sending",
 }
 
 
 class Ledger:
-    """Seconds spent so far in each column; read it with `statistics()`, or a column by name."""
+    """Seconds spent in each column; `statistics()` gives all of them."""
 
-    __slots__ = ("_seconds", "since")
+    __slots__ = ("_seconds",)
 
-    def __init__(self, now: float) -> None:
-        self.since = now
-        self._seconds = [0.0] * 6
-
-    def book(self, stage: str, now: float) -> None:
-        """Book the time since the last booking under the column of `stage`."""
-        self._seconds[COLUMN_OF[stage]] += now - self.since
-        self.since = now
+    def __init__(self, trail: Sequence[Any]) -> None:
+        self._seconds = dict.fromkeys(COLUMNS, 0.0)
+        since = trail[0]
+        for stage, until in zip(trail[1::2], trail[2::2], strict=True):
+            self._seconds[_COLUMN_OF[stage]] += until - since
+            since = until
 
     def statistics(self) -> dict[str, float]:
         """Each column's seconds, in the order of `COLUMNS`."""
-        return dict(zip(COLUMNS, self._seconds, strict=True))
+        return dict(self._seconds)
+
+    def __getitem__(self, column: str) -> float:
+        return self._seconds[column]
 
     @property
     def total(self) -> float:
         """All booked seconds."""
-        return sum(self._seconds)
+        return sum(self._seconds.values())
 
     def __repr__(self) -> str:
-        spent = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in self.statistics().items() if seconds)
+        spent = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in self._seconds.items() if seconds)
         return f"<Ledger {spent or 'empty'}>"
+
+
+def shortened(trail: Sequence[Any]) -> list[Any]:
+    """A trail with the same ledger, beginning and end, and one entry a stage: for lives of many steps."""
+    spent: dict[str, float] = {}
+    since = trail[0]
+    for stage, until in zip(trail[1::2], trail[2::2], strict=True):
+        spent[stage] = spent.get(stage, 0.0) + until - since
+        since = until
+    short: list[Any] = [trail[0]]
+    for stage, seconds in spent.items():
+        short += (stage, short[-1] + seconds)
+    short[-1] = trail[-1]  # sums of floats drift; the end is known
+    return short

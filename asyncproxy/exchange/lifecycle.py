@@ -18,9 +18,9 @@ ENDED          nobody, ever again
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from asyncproxy.exchange.ledger import Ledger
+from asyncproxy.exchange.ledger import Ledger, shortened
 
 RECEIVING: Final = "RECEIVING"
 QUEUED: Final = "QUEUED"
@@ -29,6 +29,7 @@ PARKED: Final = "PARKED"
 RESPONDING: Final = "RESPONDING"
 TUNNELLING: Final = "TUNNELLING"
 ENDED: Final = "ENDED"
+TRAIL_LIMIT: Final = 256
 STAGES: Final = (RECEIVING, QUEUED, WORKING, PARKED, RESPONDING, TUNNELLING, ENDED)
 
 HANDED: Final = "HANDED"
@@ -48,6 +49,7 @@ HAPPENINGS: Final = (HANDED, BEGAN, WAITED, ANSWERED, SWITCHED, FINISHED)
 TABLE: Final[dict[str, dict[str, str]]] = {
     RECEIVING: {
         HANDED: QUEUED,
+        WAITED: PARKED,  # a module that does not block ran and waits: no time passed between
         BEGAN: WORKING,
         ANSWERED: RESPONDING,
         FINISHED: ENDED,
@@ -85,23 +87,35 @@ class LifecycleError(Exception):
 
 
 class Life:
-    """The stage an exchange is in, and the ledger of how long it was in each.
+    """The stage an exchange is in, and the trail of stages it has been in, which its ledger is read from.
 
     `waiting` is the ledger's column that parked time is booked under: PARKED, or UPSTREAM.
     """
 
-    __slots__ = ("ledger", "stage", "waiting")
+    stage = RECEIVING
+    waiting = PARKED
 
     def __init__(self, now: float) -> None:
-        self.stage = RECEIVING
-        self.waiting = PARKED
-        self.ledger = Ledger(now)
+        self._trail: list[Any] = [now]
 
     def enter(self, happening: str, now: float) -> None:
-        """Take the step that `happening` means, at `now` seconds; time spent so far goes into the ledger."""
+        """Take the step that `happening` means, at `now` seconds; the time spent so far goes on the trail."""
         stage = self.stage
         try:
             self.stage = TABLE[stage][happening]
         except KeyError:
             raise LifecycleError(f"{happening} cannot happen to an exchange that is {stage}") from None
-        self.ledger.book(self.waiting if stage == PARKED else stage, now)
+        trail = self._trail
+        trail += (self.waiting if stage == PARKED else stage, now)
+        if len(trail) > TRAIL_LIMIT:
+            self._trail = shortened(trail)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the time went, up to the last step."""
+        return Ledger(self._trail)
+
+    @property
+    def began(self) -> float:
+        """When the exchange began."""
+        return self._trail[0]  # type: ignore[no-any-return]

@@ -13,8 +13,8 @@ from io import BytesIO
 from typing import IO, Any
 from urllib.parse import parse_qs, unquote
 
-from asyncproxy.exchange.forwarding import Sifted, sift
-from asyncproxy.exchange.headers import Headers, HeaderSource, RawHeaders, encode_field
+from asyncproxy.exchange.forwarding import Fields
+from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
 ResponseBody = bytes | str | Iterable[bytes | str] | AsyncIterable[bytes | str]
@@ -49,74 +49,43 @@ class Request:
     """A client's request. Read it on any thread; its headers are read-only.
 
     `id` is unique in the process's lifetime, `target` the bytes of the request line, `client` the peer's (address,
-    port), `route` the route's settings. `stream` and `file` are where the polling thread puts the body, as it arrives
-    or whole; read it through `body`, `read`, `content` or `data`.
+    port), `route` the route it took. `fields`, `stream` and `file` are the polling thread's: the header block, the body
+    as it arrives, and the body when it is whole; read them through `headers`, `body`, `read`, `content` and `data`.
     """
 
-    __slots__ = (
-        "_args",
-        "_cookies",
-        "_fields",
-        "_headers",
-        "_path",
-        "_raw",
-        "client",
-        "file",
-        "http_version",
-        "id",
-        "length",
-        "method",
-        "route",
-        "scheme",
-        "stream",
-        "target",
-    )
+    scheme = "http"
+    http_version = "1.1"
+    length: int | None = 0
+    """Of the body: 0 for none, None for one that only its end tells."""
+    stream: Any = b""
+    file: IO[bytes] | None = None
+    route: Any = None
+    client_block = b""
+    """What upstreams are told about the client, as a header block."""
+    _prefix = "test"
+    _headers: Headers | None = None
+    _path: str | None = None
+    _args: dict[str, list[str]] | None = None
+    _cookies: dict[str, str] | None = None
 
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        raw_headers: RawHeaders,
-        *,
-        identity: str = "0",
-        client: tuple[str, int] = ("127.0.0.1", 0),
-        scheme: str = "http",
-        http_version: str = "1.1",
-        length: int | None = 0,
-        route: Any = None,
-        stream: Any = b"",
-        fields: Sifted | None = None,
-    ) -> None:
+    def __init__(self, method: str, target: bytes, fields: Fields, client: tuple[str, int], number: int = 0) -> None:
         self.method = method
         self.target = target
-        self.id = identity
+        self.fields = fields
         self.client = client
-        self.scheme = scheme
-        self.http_version = http_version
-        self.length = length
-        self.route = route
-        self._path: str | None = None
-        self._args: dict[str, list[str]] | None = None
-        self._cookies: dict[str, str] | None = None
-        self._headers: Headers | None = None
-        self._raw = raw_headers
-        self._fields = fields
-        self.stream = stream
-        self.file: IO[bytes] | None = None
+        self.number = number
+
+    @property
+    def id(self) -> str:
+        """The request's name in logs, on the status page, and to its upstreams."""
+        return f"{self._prefix}-{self.number}"
 
     @property
     def headers(self) -> Headers:
         """The request's fields, read-only."""
         if self._headers is None:
-            self._headers = Headers.received(self._raw, frozen=True)
+            self._headers = Headers.received(self.fields.raw, frozen=True)
         return self._headers
-
-    @property
-    def fields(self) -> Sifted:
-        """The fields sorted out for forwarding."""
-        if self._fields is None:
-            self._fields = sift(self._raw)
-        return self._fields
 
     @property
     def path(self) -> str:
@@ -278,28 +247,25 @@ class Reply(Response):
     `stream` is where the polling thread puts the body: bytes if it came with the head.
     """
 
-    __slots__ = ("_body", "_fields", "_headers", "_raw", "length", "stream")
+    _headers: Headers | None = None
+    _body: ResponseBody | None = None
 
-    def __init__(self, status: int, raw_headers: RawHeaders, fields: Sifted, stream: Any, length: int | None) -> None:
+    def __init__(self, status: int, fields: Fields, stream: Any) -> None:
         self.status = status
+        self.fields = fields
         self.stream = stream
-        self.length = length
-        self._raw = raw_headers
-        self._fields = fields
-        self._headers: Headers | None = None
-        self._body: ResponseBody | None = None
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The reply's fields; change them as you like."""
         if self._headers is None:
-            self._headers = Headers.received(self._raw)
+            self._headers = Headers.received(self.fields.raw)
         return self._headers
 
     @property
-    def passed(self) -> RawHeaders:
-        """The fields that go on to the client: the upstream's, with whatever a module did to them."""
-        return self._fields.passed if self._headers is None else sift(self._headers.raw).passed
+    def touched(self) -> bool:
+        """Whether a module has looked at the fields, and so may have changed them."""
+        return self._headers is not None
 
     @property
     def body(self) -> ResponseBody:

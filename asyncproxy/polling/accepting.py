@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import ClientError, ClientGone, error_text, reason_phrase
-from asyncproxy.exchange.forwarding import field_lines
+from asyncproxy.exchange.forwarding import client_block, make_block, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.polling.bodies import BodyStream
@@ -31,7 +31,7 @@ FLUSH: Final = 60.0
 """Seconds that a client has to take what is left when its connection is to be closed."""
 
 _STATUS_LINES: Final = {
-    status: b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status).encode()) for status in range(100, 600)
+    status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
 }
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DROPPED: Final = UntilClose()
@@ -43,47 +43,31 @@ _IDLE, _HEAD, _BUSY, _CLOSING = range(4)
 class ClientConnection(Due):
     """One connection of a client: a plain Twisted protocol, and the `Client` of its exchanges."""
 
-    __slots__ = (
-        "_body",
-        "_body_size",
-        "_buffer",
-        "_chunked",
-        "_continues",
-        "_framing",
-        "_keep_alive",
-        "_looping",
-        "_method",
-        "_minor",
-        "_paused",
-        "_phase",
-        "_producer",
-        "door",
-        "exchange",
-        "peer",
-        "requests",
-        "transport",
-    )
+    transport: Any = None
+    exchange: Exchange | None = None
+    peer = ("", 0)
+    block = b""
+    """What upstreams are told about this client."""
+    requests = 0
+    _phase = _IDLE
+    _buffer = b""
+    """Bytes of heads that are not read yet."""
+    _framing: Framing | None = None
+    """While a request's body arrives."""
+    _body: BodyStream | None = None
+    _body_size = 0
+    _producer: Producer | None = None
+    _looping = False
+    _paused = False
+    _continues = False
+    """Whether the client waits for 100 Continue."""
+    _keep_alive = True
+    _chunked = False
+    _minor = 1
+    _method = ""
 
     def __init__(self, door: Door) -> None:
-        super().__init__()
         self.door = door
-        self.transport: Any = None
-        self.exchange: Exchange | None = None
-        self.peer = ("", 0)
-        self.requests = 0
-        self._buffer = b""
-        self._framing: Framing | None = None
-        self._body: BodyStream | None = None
-        self._body_size = 0
-        self._producer: Producer | None = None
-        self._phase = _IDLE
-        self._looping = False
-        self._paused = False
-        self._continues = False
-        self._keep_alive = True
-        self._chunked = False
-        self._minor = 1
-        self._method = ""
 
     # Twisted's side.
 
@@ -92,17 +76,20 @@ class ClientConnection(Due):
         self.transport = transport
         peer = transport.getPeer()
         self.peer = (getattr(peer, "host", "unix"), getattr(peer, "port", 0))
+        self.block = client_block(self.peer[0], self.door.scheme)
         transport.registerProducer(self, True)
         self.door.connections.add(self)
         self.door.deadlines.set(self, self.door.limits.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:
         """Called by the transport."""
-        if self._framing is not None:
+        if self._phase == _IDLE and not self._looping and data.find(b"\r\n\r\n") == len(data) - 4:
+            self._read_head(data)  # the usual: one whole head and nothing else
+        elif self._framing is not None:
             self._take_body(data)
         elif self._phase == _CLOSING:
             return
-        elif self.exchange is not None or self._looping:
+        elif self._phase == _BUSY or self._looping:
             self._keep(data)
         else:
             self._buffer = self._buffer + data if self._buffer else data
@@ -145,30 +132,36 @@ class ClientConnection(Due):
     def _read_requests(self) -> None:
         """Take requests out of the buffer, as long as each is answered at once."""
         self._looping = True
-        while self._buffer and self.exchange is None and self._framing is None and self._phase != _CLOSING:
-            if not self._read_request():
-                break
+        while self._buffer and self._phase in (_IDLE, _HEAD) and self._read_request():
+            pass
         self._looping = False
 
     def _read_request(self) -> bool:
         """Take one request out of the buffer; False if its head is not whole."""
         data = self._buffer
-        if data[:1] in (b"\r", b"\n"):
-            data = self._buffer = data.lstrip(b"\r\n") if data[:2] in (b"\r\n", b"\r") else data
+        if data[:1] == b"\r":  # RFC 9112 section 2.2: an empty line before a request is ignored
+            data = self._buffer = data.removeprefix(b"\r\n")
             if data in (b"", b"\r"):
                 return False
         end = data.find(b"\r\n\r\n") + 4
-        limits = self.door.limits
-        if end < 4 or end > limits.head:
+        if end < 4 or end > self.door.limits.head:
             return self._await_head(data, end)
         self._buffer = data[end:]
+        self._read_head(data[:end])
+        return True
+
+    def _read_head(self, data: bytes) -> None:
+        """A head is whole: read it and make it an exchange, or refuse it."""
+        limits = self.door.limits
+        if len(data) > limits.head:
+            self._await_head(data, len(data))
+            return
         try:
-            head = parse_request(data[:end], limits.request_line)
+            head = parse_request(data, limits.request_line)
         except ClientError as error:
             self._refuse_alone(error)
-            return True
+            return
         self._admit(head)
-        return True
 
     def _await_head(self, data: bytes, end: int) -> bool:
         """The head is not whole yet, or is too long."""
@@ -190,7 +183,6 @@ class ClientConnection(Due):
         self._keep_alive = head.keep_alive
         self._minor = head.minor
         self._method = head.method
-        self._chunked = False
         stream: BodyStream | bytes = b""
         if head.length != 0:
             limit = self.door.limits.body
@@ -284,36 +276,34 @@ class ClientConnection(Due):
 
     # As the client of an exchange: the response out.
 
-    def answer(self, status: int, fields: RawHeaders, body: bytes, length: int | None) -> None:
+    def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
-        if self._method == "HEAD" or status == 204 or status == 304:
+        if status == 204:
+            block = without_length(block)
+        if body and (self._method == "HEAD" or status == 204 or status == 304):
             body = b""
-            length = None if status == 204 or (status == 304 and not length) else length
-        self.transport.write(self._head(status, fields, length) + body)
+        self._chunked = False
+        self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, self._options(), body))
         self._done()
 
-    def begin(self, status: int, fields: RawHeaders, length: int | None, producer: Producer) -> None:
+    def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
         """Send a response's head; its body follows by `piece`."""
         self._producer = producer
-        self._chunked = length is None and self._minor == 1
-        if length is None and self._minor == 0:
+        self._chunked = not told and self._minor == 1
+        if not told and self._minor == 0:
             self._keep_alive = False
-        self.transport.write(self._head(status, fields, length))
+        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[status], block, self._options()))
 
-    def _head(self, status: int, fields: RawHeaders, length: int | None) -> bytes:
-        """A response's head; the framing and connection options are told here and nowhere else."""
-        lines = field_lines(fields) + b"\r\n" if fields else b""
-        if length is not None:
-            framing = b"Content-Length: %d\r\n" % length
-        else:
-            framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
+    def _options(self) -> bytes:
+        """What a head says of framing and connection besides the length; it is said here and nowhere else."""
         if self._framing is not None or not self.door.open:
             self._keep_alive = False  # what is left of the request's body, or of us, is not worth another request
+        options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
         if not self._keep_alive:
-            framing += b"Connection: close\r\n"
+            options += b"\r\nConnection: close"
         elif self._minor == 0:
-            framing += b"Connection: keep-alive\r\n"
-        return b"%b%b%b\r\n" % (_STATUS_LINES[status], lines, framing)
+            options += b"\r\nConnection: keep-alive"
+        return options
 
     def piece(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -342,11 +332,10 @@ class ClientConnection(Due):
     def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
         """Send an error of ours, in short plain text."""
         body = error_text(status, words)
-        fields = [(b"Content-Type", b"text/plain; charset=utf-8"), *(fields or [])]
+        block = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d" % len(body)
         if status == 503:
-            fields.append((b"Retry-After", b"1"))
-        self._chunked = False
-        self.answer(status, fields, body, len(body))
+            block += b"\r\nRetry-After: 1"
+        self.answer(status, block + make_block(fields or []), body)
 
     def _refuse_alone(self, error: ClientError) -> None:
         """Refuse what did not become an exchange, and read nothing more as a request."""
@@ -366,7 +355,7 @@ class ClientConnection(Due):
             self._close()
         else:
             self._phase = _IDLE
-            self.door.deadlines.set(self, self.door.limits.keep_alive)
+            self.door.deadlines.set(self, self.door.keep_alive)
             if self._paused:
                 self._paused = False
                 self.transport.resumeProducing()

@@ -19,11 +19,9 @@ NEVER: Final = math.inf
 class Due:
     """Something that can be due; `expired` is called on the polling thread once it is."""
 
-    __slots__ = ("_slot", "due")
-
-    def __init__(self) -> None:
-        self.due = NEVER
-        self._slot = NEVER
+    due = NEVER
+    """When, in seconds of the clock. Setting it to NEVER, or later, needs no word to the wheel."""
+    _slot = NEVER
 
     def expired(self) -> None:
         """The deadline has passed; `due` is NEVER again."""
@@ -42,7 +40,7 @@ class Deadlines:
 
     def set(self, one: Due, delay: float) -> None:
         """`one` is due in `delay` seconds, whatever it was before; NEVER takes its deadline away."""
-        one.due = due = self._clock.seconds() + delay
+        one.due = due = self.seconds() + delay
         if due < one._slot:
             self._place(one)
 

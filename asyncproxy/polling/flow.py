@@ -38,7 +38,7 @@ from asyncproxy.exchange.outcomes import Park
 from asyncproxy.exchange.waits import Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import Deadlines, Due
-from asyncproxy.polling.parking import Cancel, Parked, ParkingLot, Wake
+from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import FirstCall, ParkStep
@@ -77,48 +77,29 @@ class TurnOwner(Protocol):
 class Exchange(Life):
     """One request and its response, from first byte in to last byte out."""
 
-    __slots__ = (
-        "_asked",
-        "_deadline",
-        "_pumping",
-        "binding",
-        "client",
-        "context",
-        "flow",
-        "forwards",
-        "gone",
-        "park_is_limited",
-        "parked",
-        "request",
-        "source",
-        "started",
-        "turn",
-        "verdict",
-    )
+    turn: CallTurn | None = None
+    """The turn that is queued or running."""
+    parked: Parked | None = None
+    """What the module's own line of code waits for."""
+    source: BodyStream | Piecewise | Spool | None = None
+    """What feeds the client, or the body's spool before the first turn."""
+    gone = False
+    started = False
+    """Whether the response's head is out."""
+    verdict: ProxyError | None = None
+    """What the module's code is to be told at its next wait: that the client left, or that time is up."""
+    _pumping = False
+    _deadline: Due | None = None
 
-    def __init__(self, flow: Flow, binding: Binding, request: Request, client: Client, now: float) -> None:
-        super().__init__(now)
+    def __init__(self, flow: Flow, binding: Binding, request: Request, client: Client) -> None:
+        self._trail = [flow.seconds()]
         self.flow = flow
         self.binding = binding
         self.request = request
         self.client = client
         self.context: Context = copy_context()
-        self.turn: CallTurn | None = None
-        """The turn that is queued or running."""
-        self.parked: Parked | None = None
-        """What the module's own line of code waits for."""
         self.forwards: list[Forwarding] = []
-        self.source: BodyStream | Piecewise | Spool | None = None
-        """What feeds the client, or the body's spool before the first turn."""
-        self.gone = False
-        self.started = False
-        """Whether the response's head is out."""
-        self.verdict: ProxyError | None = None
-        """What the module's code is to be told at its next wait: that the client left, or that time is up."""
-        self.park_is_limited = False
         self._asked: list[tuple[TurnOwner, Callable[..., Any], tuple[Any, ...]]] = []
-        self._pumping = False
-        self._deadline: Due | None = None
 
     @property
     def upstream(self) -> str | None:
@@ -132,8 +113,19 @@ class Exchange(Life):
         binding = self.binding
         if binding.is_async:
             Strand(self, binding.module.handle(self.request), self.concluded, main=True).start()
-        else:
+        elif binding.blocking:
             self.run(FirstCall(self), binding.module.handle, self.request)
+        else:
+            self._call_at_once()
+
+    def _call_at_once(self) -> None:
+        """A plain `handle` that does not block is the hot path: it is called without the trappings of a turn."""
+        try:
+            outcome = self.context.run(self.binding.module.handle, self.request)
+        except BaseException as error:  # noqa: BLE001 - as in a turn
+            self.failed(error)
+        else:
+            self.concluded(outcome, None)
 
     def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
@@ -169,7 +161,7 @@ class Exchange(Life):
             self.enter(WAITED, turn.ended)
         self._pumping = False
 
-    def spawn(self, coroutine: Any, wake: Wake) -> Cancel:
+    def spawn(self, coroutine: Any, wake: Wake) -> Callable[[], None]:
         """Run `coroutine` beside the module's own line of code; its end wakes. Gives the way to cancel it."""
         strand = Strand(self, coroutine, wake, main=False)
         strand.start()
@@ -185,7 +177,7 @@ class Exchange(Life):
         elif isinstance(value, Response):
             self.answer(value)
         elif isinstance(value, Wait):
-            self._park(value, self.concluded)
+            self.park(value, self.concluded)
         elif isinstance(value, Park):
             ParkStep(self, value).park()
         elif inspect.iscoroutine(value):
@@ -202,24 +194,21 @@ class Exchange(Life):
             return
         self.concluded(wait, None)
 
-    def _park(self, wait: Wait[Any], wake: Wake) -> None:
-        """Park on `wait`, unless the module is to be told something first."""
-        verdict = self.take_verdict()
-        if verdict is not None:
+    def park(self, wait: Wait[Any], wake: Wake, timeout: float | None = None) -> None:
+        """Park the module's own line of code on `wait`, unless it is to be told something first."""
+        if self.verdict is not None:
+            verdict, self.verdict = self.verdict, None
             wait.abandon()
             wake(None, verdict)
-        else:
-            self.flow.lot.park(wait, self, wake, take=self.took)
-
-    def took(self, parked: Parked) -> None:
-        """The module's own line of code is parked."""
-        self.parked = parked
-        self.waiting = parked.wait.column
-
-    def take_verdict(self) -> ProxyError | None:
-        """What the module is to be told at this wait, once."""
-        verdict, self.verdict = self.verdict, None
-        return verdict
+            return
+        lot = self.flow.lot
+        self.parked = parked = lot.park(wait, self, wake)
+        if self.stage == RECEIVING:
+            self.enter(WAITED, parked.since)
+        self.waiting = wait.column
+        if timeout is not None:
+            parked.limit(lot.clock, timeout)
+        parked.start()
 
     def answer(self, response: Response) -> None:
         """Send `response`, if anybody is left to read it."""
@@ -309,18 +298,22 @@ class Exchange(Life):
     def finish(self) -> None:
         """The end, in whatever way: everything that the exchange holds is let go."""
         self.enter(FINISHED, self.flow.seconds())
+        self.parked = None
         self._asked.clear()
-        self._stop_source()
-        for forwarding in self.forwards:
-            forwarding.cancel()
-        self.forwards.clear()
+        if self.source is not None:
+            self._stop_source()
+        if self.forwards:
+            for forwarding in self.forwards:
+                forwarding.cancel()
+            self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
         if self._deadline is not None:
             self.flow.deadlines.remove(self._deadline)
             self._deadline = None
-        self.parked = None
-        self.flow.ended(self)
+        flow = self.flow
+        flow.exchanges.discard(self)
+        flow.served += 1
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
@@ -338,17 +331,14 @@ class Exchange(Life):
 
     def __repr__(self) -> str:
         waiting = f" on {self.parked.wait.describe()} at {self.place() or self.binding.name}" if self.parked else ""
-        age = self.flow.seconds() - self.ledger.since
+        age = self.flow.seconds() - self.began
         return f"<Exchange {self.request.id} {self.shown_stage}{waiting}, {age:.1f} s>"
 
 
 class _RouteDeadline(Due):
     """The route's `timeout` of one exchange."""
 
-    __slots__ = ("_exchange",)
-
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__()
         self._exchange = exchange
 
     def expired(self) -> None:
@@ -376,24 +366,15 @@ class Flow:
         self.spool_in_memory = spool_in_memory
         self.exchanges: set[Exchange] = set()
         self.served = 0
-        self._numbers = 0
-        self._prefix = os.urandom(4).hex()
-
-    def next_identity(self) -> str:
-        """An id that no other request of this or another start has."""
-        self._numbers += 1
-        return f"{self._prefix}-{self._numbers}"
-
-    def admit(self, binding: Binding, request: Request, client: Client) -> Exchange:
-        """Take in a request whose head is complete, or refuse it with 503; `client` hears of the answer."""
-        exchange = Exchange(self, binding, request, client, self.seconds())
-        self.exchanges.add(exchange)
-        return exchange
+        self.numbers = 0
+        """The number of the latest request; with `prefix` it makes an id that no other request has."""
+        self.prefix = os.urandom(4).hex()
 
     def start(self, exchange: Exchange) -> None:
         """Let `exchange` begin: collect its body first if its module wants that, or refuse it when we are full."""
         binding = exchange.binding
-        if self.lot.full:
+        lot = self.lot
+        if len(lot.parked) >= lot.limit:
             exchange.failed(Overloaded("too many requests are waiting"))
             return
         if binding.blocking and self.workers.waiting >= self.max_queued:
@@ -406,11 +387,6 @@ class Flow:
             exchange.source.begin()
         else:
             exchange.begin()
-
-    def ended(self, exchange: Exchange) -> None:
-        """`exchange` is over."""
-        self.exchanges.discard(exchange)
-        self.served += 1
 
     def afterwards(self, exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""

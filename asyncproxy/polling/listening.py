@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from asyncproxy.exchange.errors import ClientError
+from asyncproxy.exchange.forwarding import make_block, split_block
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.routing import normal_path
 from asyncproxy.polling.accepting import ClientConnection
@@ -39,6 +40,7 @@ class Door:
         self.flow = flow
         self.deadlines = flow.deadlines
         self.limits: Limits = limits
+        self.keep_alive = self.limits.keep_alive
         self.find = find
         self.scheme = scheme
         self.open = True
@@ -48,29 +50,29 @@ class Door:
 
     def admit(self, client: ClientConnection, head: RequestHead, stream: BodyStream | bytes) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
-        fields = head.fields
         if not head.target.startswith(b"/"):
             _take_absolute_form(head)
         try:
             path = normal_path(head.target)
         except ValueError as why:
             raise ClientError(400, str(why)) from None
-        binding = self.find(fields.host.decode("latin-1"), path, head.method)
+        binding = self.find(head.host.decode("latin-1"), path, head.method)
         self._requests += 1
-        request = Request(
-            head.method,
-            head.target,
-            head.raw,
-            identity=self.flow.next_identity(),
-            client=client.peer,
-            scheme=self.scheme,
-            http_version="1.1" if head.minor else "1.0",
-            length=head.length,
-            route=binding,
-            stream=stream,
-            fields=fields,
-        )
-        return self.flow.admit(binding, request, client)
+        flow = self.flow
+        flow.numbers = number = flow.numbers + 1
+        request = Request(head.method, head.target, head, client.peer, number)
+        request._prefix = flow.prefix
+        request.client_block = client.block
+        request.scheme = self.scheme
+        request.route = binding
+        if head.length != 0:
+            request.length = head.length
+            request.stream = stream
+        if not head.minor:
+            request.http_version = "1.0"
+        exchange = Exchange(flow, binding, request, client)
+        flow.exchanges.add(exchange)
+        return exchange
 
     def close_connections(self) -> None:
         """Close every connection now; their exchanges hear that the client has left."""
@@ -109,6 +111,6 @@ def _take_absolute_form(head: RequestHead) -> None:
     authority = rest.partition(b"/")[0].partition(b"?")[0]
     if not separator or scheme.lower() not in (b"http", b"https") or not authority or b"@" in authority:
         raise ClientError(400, "the target is neither a path nor an http URL")
-    fields = head.fields
-    fields.host = authority
-    fields.passed = [(b"Host", authority), *(field for field in fields.passed if field[0].lower() != b"host")]
+    passed = [field for field in split_block(head.passed) if field[0].lower() != b"host"]
+    head.host = authority
+    head.passed = make_block([(b"Host", authority), *passed])

@@ -1,9 +1,9 @@
-"""The parking lot: everything that waits, and the one place where a wait is registered, woken, or called off.
+"""The parking lot: everything that waits, and the one place where a wait is woken or called off.
 
-The rule: a park wakes exactly once. It is registered only after the turn's stack has unwound; what wakes it while it
-is being registered is remembered and told when the registration is done. Whatever comes second, a late timer, a reply
-after the client left, finds it over and changes nothing. Wakes happen on the polling thread only; what happens on
-other threads is delivered to it.
+The rule: a park wakes exactly once. It is begun only after the turn's stack has unwound; what wakes it while it is
+being begun is remembered, and told when that is done. Whatever comes second, a late timer, a reply after the client
+left, finds it over and changes nothing. Wakes happen on the polling thread only; what happens on other threads is
+delivered to it. How each kind of wait begins and is undone, `waiting` says.
 """
 
 from __future__ import annotations
@@ -11,118 +11,107 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 from asyncproxy.boundaries import Clock, DelayedCall
 from asyncproxy.exchange.errors import Overloaded, ParkTimeout
 from asyncproxy.exchange.waits import Wait
 
 Wake = Callable[[Any, BaseException | None], None]
-Cancel = Callable[[], Any]
 
-
-class Owner(Protocol):
-    """Who parks: an exchange."""
-
-    def spawn(self, coroutine: Any, wake: Wake) -> Cancel:
-        """Run `coroutine` beside the one that waits; see `flow`."""
-
-
-Registrar = Callable[[Any, Wake, Any], Cancel | None]
-"""Arranges that a wait wakes, and gives the way to call that off. The wake may come before it returns."""
+_BEGINNING, _WAITING, _OVER = range(3)
 
 
 class Parked:
-    """One park: who waits, for what, since when, until when."""
+    """One park: who waits, for what, since when, until when. `wake(value, error)` is called once.
 
-    __slots__ = (
-        "_called_off",
-        "_cancel",
-        "_lot",
-        "_outcome",
-        "_registering",
-        "_timer",
-        "_wake",
-        "deadline",
-        "over",
-        "owner",
-        "since",
-        "wait",
-    )
+    A subclass begins the wait in `begin` and calls it off in `undo`; it calls `ready` or `fail` when it is over.
+    """
 
-    def __init__(self, lot: ParkingLot, wait: Wait[Any], owner: Any, wake: Wake) -> None:
+    deadline: float | None = None
+    since = 0.0
+    lot: ParkingLot | None = None
+    _state = _BEGINNING
+    _timer: DelayedCall | None = None
+    _value: Any = None
+    _error: BaseException | None = None
+    _undone = False
+
+    def __init__(self, wait: Any, owner: Any, wake: Wake) -> None:
         self.wait = wait
         self.owner = owner
-        self.since = lot.seconds()
-        self.deadline: float | None = None
-        self.over = False
-        self._lot = lot
         self._wake: Wake | None = wake
-        self._cancel: Cancel | None = None
-        self._timer: DelayedCall | None = None
-        self._registering = True
-        self._called_off = False
-        self._outcome: tuple[Any, BaseException | None] | None = None
 
-    def wake(self, value: Any = None, error: BaseException | None = None) -> None:
-        """Wake whoever waits with `value` or `error`; a park that is over stays over."""
-        if self.over:
+    def begin(self) -> None:
+        """Arrange that the wait ends. What it raises becomes the wake."""
+        raise AssertionError("a subclass begins the wait")
+
+    def undo(self) -> None:
+        """The wait is called off, or it is over: give back what it held."""
+
+    def start(self) -> None:
+        """Begin; a wake that comes meanwhile is told at the end."""
+        try:
+            self.begin()
+        except Exception as error:  # noqa: BLE001 - the module that made the wait hears of it at its await
+            self.fail(error)
+        if self._state == _BEGINNING:
+            self._state = _WAITING
             return
-        self.over = True
-        if self._registering:
-            self._outcome = (value, error)
-            return
-        self._leave()
-        wake, self._wake, self._cancel = self._wake, None, None
+        if self._undone:
+            self.undo()
+        self._tell()
+
+    def ready(self, value: Any = None) -> None:
+        """What was waited for has come."""
+        if self._state == _WAITING:
+            self._state = _OVER
+            self._value = value
+            self._tell()
+        elif self._state == _BEGINNING:
+            self._state = _OVER
+            self._value = value
+
+    def fail(self, error: BaseException) -> None:
+        """What was waited for will not come."""
+        if self._state != _OVER:
+            self._error = error
+            self.ready()
+
+    def _tell(self) -> None:
+        lot = self.lot
+        if lot is not None:
+            lot.parked.discard(self)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        wake, self._wake = self._wake, None
         assert wake is not None
-        wake(value, error)
+        wake(self._value, self._error)
 
     def interrupt(self, error: BaseException) -> None:
         """Call the wait off and wake whoever waits with `error`."""
-        if self.over:
-            return
-        if self._registering:
-            self.over = self._called_off = True
-            self._outcome = (None, error)
-            return
-        self.call_off()
-        wake, self._wake = self._wake, None
-        assert wake is not None
-        wake(None, error)
+        if self._state == _WAITING:
+            self.undo()
+        else:
+            self._undone = True
+        self.fail(error)
 
     def call_off(self) -> None:
         """Call the wait off; nobody is woken."""
-        if self.over:
-            return
-        self.over = True
-        self._leave()
-        cancel, self._cancel = self._cancel, None
-        if cancel is not None:
-            cancel()
+        if self._state != _OVER:
+            self._wake = _nobody
+            self.interrupt(ParkTimeout("called off"))
 
-    def _leave(self) -> None:
-        self._lot.parked.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    @property
+    def over(self) -> bool:
+        """Whether it has been woken or called off."""
+        return self._state == _OVER
 
-    def registered(self, cancel: Cancel | None) -> None:
-        """The registration is done; what woke the park meanwhile is told now."""
-        self._registering = False
-        if self._outcome is None:
-            self._cancel = cancel
-            return
-        self._leave()
-        if self._called_off and cancel is not None:
-            cancel()
-        wake, self._wake = self._wake, None
-        assert wake is not None
-        wake(*self._outcome)
-
-    def limit(self, seconds: float) -> None:
+    def limit(self, clock: Clock, seconds: float) -> None:
         """Wake with `ParkTimeout` after `seconds`."""
-        self.deadline = self.since + seconds
-        self._timer = self._lot.clock.callLater(seconds, self._too_late, seconds)
+        self.deadline = clock.seconds() + seconds
+        self._timer = clock.callLater(seconds, self._too_late, seconds)
 
     def _too_late(self, seconds: float) -> None:
         self._timer = None
@@ -135,54 +124,45 @@ class Parked:
         return where() if where is not None else place_of(self.owner.binding.module.handle)
 
     def __repr__(self) -> str:
-        return f"<Parked on {self.wait.describe()}, {self._lot.seconds() - self.since:.1f} s>"
+        return f"<Parked on {self.wait.describe()}{', over' if self.over else ''}>"
+
+
+def _nobody(_value: Any, _error: BaseException | None) -> None:
+    """Woken instead of who no longer waits."""
 
 
 class ParkingLot:
-    """All that is parked, at most `limit` of it. Polling thread only."""
+    """All that is parked, at most `limit` of it. `kinds` has the kind of `Parked` of each wait. Polling thread only."""
 
-    def __init__(self, clock: Clock, registrars: dict[type, Registrar], limit: int = 20000) -> None:
+    def __init__(self, clock: Clock, kinds: dict[type, Callable[[Any, Any, Wake], Parked]], limit: int = 20000) -> None:
         self.clock = clock
         self.seconds = clock.seconds
         self.limit = limit
         self.parked: set[Parked] = set()
-        self._registrars = registrars
+        self.kinds = kinds
 
     @property
     def full(self) -> bool:
         """Whether nothing more may park."""
         return len(self.parked) >= self.limit
 
-    def park(
-        self,
-        wait: Wait[Any],
-        owner: Any,
-        wake: Wake,
-        *,
-        timeout: float | None = None,
-        take: Callable[[Parked], None] | None = None,
-    ) -> None:
-        """Register `wait`; `wake(value, error)` is called once, not before the registration is done.
+    def park(self, wait: Wait[Any], owner: Any, wake: Wake) -> Parked:
+        """A park of `wait` that is not begun yet: the caller notes it, then calls its `start`.
 
-        `take` is given the `Parked` first. When the lot is full the wake is an `Overloaded`.
+        `wake(value, error)` is called once, not before `start` is through. When the lot is full the error is an
+        `Overloaded`.
         """
-        parked = Parked(self, wait, owner, wake)
-        if take is not None:
-            take(parked)
         if len(self.parked) >= self.limit:
-            wait.abandon()
-            parked.wake(None, Overloaded("too many requests are parked"))
-            parked.registered(None)
-            return
+            return _Refused(wait, owner, wake)
+        parked = self.kinds[type(wait)](wait, owner, wake)
+        parked.lot = self
+        parked.since = self.seconds()
         self.parked.add(parked)
-        if timeout is not None:
-            parked.limit(timeout)
-        try:
-            cancel = self._registrars[type(wait)](wait, parked.wake, owner)
-        except Exception as error:  # noqa: BLE001 - the module that made the wait hears of it at its await
-            cancel = None
-            parked.wake(None, error)
-        parked.registered(cancel)
+        return parked
+
+    def part(self, wait: Wait[Any], owner: Any, wake: Wake) -> Parked:
+        """A park that is part of another one, which alone is counted."""
+        return self.kinds[type(wait)](wait, owner, wake)
 
     def statistics(self) -> dict[str, int]:
         """How many are parked, and how many may be."""
@@ -190,6 +170,15 @@ class ParkingLot:
 
     def __repr__(self) -> str:
         return f"<ParkingLot {len(self.parked)} of {self.limit} parked>"
+
+
+class _Refused(Parked):
+    """A park for which there was no room."""
+
+    def begin(self) -> None:
+        """It never waits."""
+        self.wait.abandon()
+        self.fail(Overloaded("too many requests are parked"))
 
 
 def place(code: CodeType, line: int) -> str:

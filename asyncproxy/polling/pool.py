@@ -8,6 +8,7 @@ others grow old and are closed.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet import error as connect_errors
@@ -17,7 +18,8 @@ from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.polling.deadlines import NEVER, Deadlines
 from asyncproxy.polling.resolving import Resolver
-from asyncproxy.polling.upstream import Forwarding, UpstreamConnection
+from asyncproxy.polling.upstream import Forwarding
+from asyncproxy.polling.upstream_connection import UpstreamConnection
 
 URL_GROUPS: Final = 1024
 """Groups made from URLs that modules name; beyond it the eldest that is idle is dropped."""
@@ -61,13 +63,18 @@ class ServerPool:
         self._opening = 0
         self._line: deque[Forwarding] = deque()
 
-    def acquire(self, forwarding: Forwarding) -> None:
-        """Give `forwarding` an idle connection, a new one, or a place in the line."""
+    def acquire(self, forwarding: Forwarding, others: Sequence[ServerPool] = ()) -> None:
+        """Give `forwarding` an idle connection, a new one, or a place in the line; `others` stand in for this one."""
         forwarding.pool = self
+        if others:
+            forwarding.others = others
+        if forwarding.timeout is None:
+            forwarding.timeout = self.settings.total_timeout
         if self._idle:
             connection = self._idle.pop()
-            self._limit(forwarding, NEVER)
-            forwarding.begin(connection)
+            if forwarding.timeout is not None:
+                forwarding.limit_connecting(NEVER, forwarding.timeout)
+            forwarding.send_over(connection)
         elif len(self._open) + self._opening < self.settings.max_connections:
             self.connect_anew(forwarding)
         else:
@@ -75,22 +82,19 @@ class ServerPool:
 
     def connect_anew(self, forwarding: Forwarding) -> None:
         """Give `forwarding` a connection of its own making."""
-        forwarding.pool = self
-        self._limit(forwarding, self.settings.connect_timeout)
+        self._limit(forwarding)
         self._opening += 1
         _Opening(self, forwarding).begin()
 
-    def _limit(self, forwarding: Forwarding, delay: float) -> None:
-        if forwarding.timeout is None:
-            forwarding.timeout = self.settings.total_timeout
-        if delay != NEVER or forwarding.timeout is not None:
-            forwarding.limit(delay, NEVER if forwarding.timeout is None else forwarding.timeout)
+    def _limit(self, forwarding: Forwarding) -> None:
+        total = NEVER if forwarding.timeout is None else forwarding.timeout
+        forwarding.limit_connecting(self.settings.connect_timeout, total)
 
     def _wait_in_line(self, forwarding: Forwarding) -> None:
         if len(self._line) >= self.settings.max_connections:
             forwarding.lost(UpstreamError("full", "the upstream has no free connection and a full line", str(self)))
             return
-        self._limit(forwarding, self.settings.connect_timeout)
+        self._limit(forwarding)
         self._line.append(forwarding)
         forwarding.withdraw = lambda: self._line.remove(forwarding)
 
@@ -100,7 +104,8 @@ class ServerPool:
         self._open.add(connection)
         forwarding, connection.forwarding = connection.forwarding, None
         assert forwarding is not None
-        forwarding.begin(connection)
+        forwarding.connected()
+        forwarding.send_over(connection)
 
     def failed(self, forwarding: Forwarding, error: UpstreamError) -> None:
         """A new connection did not come about."""
@@ -118,7 +123,8 @@ class ServerPool:
         """`connection` has served a request and may serve another."""
         if self._line:
             forwarding = self._line.popleft()
-            forwarding.begin(connection)
+            forwarding.connected()
+            forwarding.send_over(connection)
         elif len(self._idle) < self.settings.max_idle:
             self._idle.append(connection)
             self.deadlines.set(connection, self.settings.keep_alive)
@@ -134,6 +140,7 @@ class ServerPool:
         """`connection` is gone."""
         self.forget(connection)
         self._open.discard(connection)
+        self.deadlines.remove(connection)
         self._serve_line()
 
     def _serve_line(self) -> None:
@@ -252,18 +259,15 @@ class Group:
         self.name = name
         self.pools = pools
         self._next = 0
+        if len(pools) == 1:
+            self.acquire = pools[0].acquire  # type: ignore[method-assign]
 
     def acquire(self, forwarding: Forwarding) -> None:
         """Give `forwarding` a connection to the next server."""
         pools = self.pools
-        if len(pools) == 1:
-            pools[0].acquire(forwarding)
-            return
         start = self._next
         self._next = (start + 1) % len(pools)
-        order = pools[start:] + pools[:start]
-        forwarding.others = order[1:]
-        order[0].acquire(forwarding)
+        pools[start].acquire(forwarding, pools[start + 1 :] + pools[:start])
 
     def __repr__(self) -> str:
         return f"<Group {self.name}: {self.pools!r}>"
@@ -281,20 +285,21 @@ class Upstreams:
     def _make(self, name: str, settings: Any) -> Group:
         return Group(name, [ServerPool(origin, settings, self._around) for origin in settings.servers])
 
-    def forward(self, forwarding: Forwarding, upstream: str | None) -> None:
+    def acquire(self, forwarding: Forwarding, upstream: str | None) -> None:
         """Send `forwarding` to the group that `upstream` names, or to the URL it is."""
-        if upstream is None:
+        group = self._groups.get(upstream) or self._by_url.get(upstream)  # type: ignore[arg-type]
+        if group is not None:
+            group.acquire(forwarding)
+        elif upstream is None:
             words = "the route has no upstream: set upstream = in the route, or name one in forward()"
             forwarding.lost(UpstreamError("unresolved", words))
-            return
-        group = self._groups.get(upstream) or self._by_url.get(upstream)
-        if group is None:
+        else:
             try:
                 group = self._from_url(upstream)
             except ValueError as why:
                 forwarding.lost(UpstreamError("unresolved", f"no upstream is named {upstream!r}: {why}"))
-                return
-        group.acquire(forwarding)
+            else:
+                group.acquire(forwarding)
 
     def _from_url(self, url: str) -> Group:
         if ":" not in url:

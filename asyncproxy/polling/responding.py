@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import ModuleError
-from asyncproxy.exchange.forwarding import VIA, sift
+from asyncproxy.exchange.forwarding import VIA, Fields, make_block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.messages import Reply, Response
 from asyncproxy.polling.bodies import BodyStream
@@ -28,40 +28,52 @@ def respond(exchange: Exchange, response: Response) -> None:
     if type(response) is Reply and not response.replaced:
         _relay(exchange, response)
         return
-    fields = sift(response.headers.raw).passed
+    block = without_length(Fields(make_block(response.headers.raw)).passed)
     body = response.body
     if isinstance(body, str):
         body = body.encode()
     if isinstance(body, (bytes, bytearray, memoryview)):
+        _answer(exchange, response.status, block, bytes(body))
+    elif exchange.request.method == "HEAD" and isinstance(body, (AsyncIterable, Iterable)):
         exchange.started = True
-        exchange.client.answer(response.status, fields, bytes(body), len(body))
-    elif exchange.request.method == "HEAD":
-        exchange.started = True
-        exchange.client.answer(response.status, fields, b"", None)
+        exchange.client.answer(response.status, block, b"")
     elif isinstance(body, AsyncIterable):
-        _pull(exchange, AsyncPieces(exchange, aiter(body)), response.status, fields)
+        _pull(exchange, AsyncPieces(exchange, aiter(body)), response.status, block)
     elif isinstance(body, Iterable):
-        _pull(exchange, Pieces(exchange, iter(body)), response.status, fields)
+        _pull(exchange, Pieces(exchange, iter(body)), response.status, block)
     else:
         raise ModuleError(f"{exchange.binding.name}: a response's body is {type(body).__name__}, not bytes or pieces")
 
 
+def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
+    """A module's whole body; a 304 without one tells no length, for it would be another body's."""
+    if body or status not in (204, 304):
+        block += b"\r\nContent-Length: %d" % len(body)
+    exchange.started = True
+    exchange.client.answer(status, block, body)
+
+
 def _relay(exchange: Exchange, reply: Reply) -> None:
-    fields = [*reply.passed, VIA]
+    fields = reply.fields
+    block = fields.passed + VIA
+    if reply.touched:
+        block = without_length(Fields(make_block(reply.headers.raw)).passed) + VIA
+        if fields.length_value:  # the body is the upstream's still, whatever was done to its fields
+            block += b"\r\nContent-Length: " + fields.length_value
     stream = reply.stream
     exchange.started = True
     if not isinstance(stream, BodyStream):
-        exchange.client.answer(reply.status, fields, stream, reply.length)
+        exchange.client.answer(reply.status, block, stream)
         return
     exchange.source = stream
-    exchange.client.begin(reply.status, fields, reply.length, stream)
+    exchange.client.begin(reply.status, block, stream, told=bool(fields.length_value))
     stream.attach(exchange.client)
 
 
-def _pull(exchange: Exchange, pieces: Piecewise, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+def _pull(exchange: Exchange, pieces: Piecewise, status: int, block: bytes) -> None:
     exchange.source = pieces
     exchange.started = True
-    exchange.client.begin(status, fields, None, pieces)
+    exchange.client.begin(status, block, pieces, told=False)
     pieces.pull()
 
 

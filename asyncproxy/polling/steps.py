@@ -46,15 +46,9 @@ class ParkStep:
 
     def park(self) -> None:
         """Register what it waits for."""
-        exchange, park = self._exchange, self._park
-        verdict = exchange.take_verdict()
-        if verdict is not None:
-            park.on.close() if isinstance(park.on, Coroutine) else park.on.abandon()
-            self._woken(None, verdict)
-            return
+        park = self._park
         wait = Gather((park.on,)) if isinstance(park.on, Coroutine) else park.on
-        exchange.park_is_limited = park.timeout is not None
-        exchange.flow.lot.park(wait, exchange, self._woken, timeout=park.timeout, take=exchange.took)
+        self._exchange.park(wait, self._woken, park.timeout)
 
     def _woken(self, value: Any, error: BaseException | None) -> None:
         exchange, park = self._exchange, self._park

@@ -68,12 +68,11 @@ class Strand:
         except TypeError as error:
             self.resume(None, error)
             return
-        verdict = exchange.take_verdict() if self.main else None
-        if verdict is not None:
-            wait.abandon()
-            self.resume(None, verdict)
+        if self.main:
+            exchange.park(wait, self.resume)
         else:
-            exchange.flow.lot.park(wait, exchange, self.resume, take=self._took)
+            self.parked = parked = exchange.flow.lot.park(wait, exchange, self.resume)
+            parked.start()
 
     def _wait_of(self, yielded: Any) -> Wait[Any]:
         if isinstance(yielded, Wait):
@@ -91,11 +90,6 @@ class Strand:
             )
         as_wait(yielded)
         raise TypeError(f"{yielded!r} was yielded to asyncproxy, which only knows its own awaitables")
-
-    def _took(self, parked: Parked) -> None:
-        self.parked = parked
-        if self.main:
-            self.exchange.took(parked)
 
     def interrupted(self, error: BaseException) -> None:
         """A turn that was asked for was withdrawn; the coroutine hears `error` instead."""

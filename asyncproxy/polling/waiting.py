@@ -1,7 +1,7 @@
-"""How each kind of wait is registered: the table from a `Wait` to what wakes it.
+"""How each kind of wait begins, wakes, and is called off: a kind of `Parked` for each kind of `Wait`.
 
-A registrar runs on the polling thread, after the turn that waits has unwound. It arranges one wake and gives the way
-to call it off; waking twice or after that is the parking lot's business to ignore.
+All of it runs on the polling thread, after the turn that waits has unwound. Waking twice, or after having been called
+off, is the parking lot's business to ignore.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from asyncproxy.boundaries import Clock, PollingThread
+from asyncproxy.boundaries import Clock, DelayedCall, PollingThread
 from asyncproxy.exchange.errors import ParkTimeout
 from asyncproxy.exchange.waits import (
     READINESS_TIMEOUT,
@@ -32,208 +32,256 @@ from asyncproxy.exchange.waits import (
     Sleep,
     Wait,
 )
-from asyncproxy.polling.parking import Cancel, Owner, Registrar, Wake
+from asyncproxy.polling.parking import Parked, Wake
 from asyncproxy.polling.pool import Upstreams
 from asyncproxy.polling.upstream import Forwarding, body_stream
 
 FetchCall = Callable[[Fetch], Deferred[Any]]
+Kinds = dict[type, Callable[[Any, Any, Wake], Parked]]
 
 
-def registrars(
+def kinds_of_parks(
     clock: Clock, descriptors: Any, polling: PollingThread, upstreams: Upstreams, fetch: FetchCall
-) -> dict[type, Registrar]:
+) -> Kinds:
     """The table. `descriptors` is an IReactorFDSet, `fetch` sends a module's own request."""
-    table: dict[type, Registrar] = {
-        Sleep: partial(_sleep, clock),
-        Readiness: partial(_readiness, clock, descriptors),
-        FutureDone: partial(_future, polling),
-        OnReactor: _on_reactor,
-        Native: _native,
-        Forward: partial(_forward, upstreams),
-        Fetch: partial(_fetch, fetch),
-        BodyPiece: _body_piece,
+    return {
+        Forward: partial(Forwarding, upstreams.acquire),
+        Sleep: partial(Sleeping, clock),
+        Readiness: partial(Watching, clock, descriptors),
+        FutureDone: partial(AwaitingFuture, polling),
+        OnReactor: AwaitingCall,
+        Native: AwaitingNative,
+        Fetch: partial(Fetching, fetch),
+        BodyPiece: Reading,
+        Gather: Gathering,
     }
-    table[Gather] = partial(_gather, table)
-    return table
 
 
-def _sleep(clock: Clock, wait: Sleep, wake: Wake, _owner: Owner) -> Cancel:
-    return clock.callLater(wait.seconds, wake, None, None).cancel
+class Sleeping(Parked):
+    """On a `Sleep`."""
+
+    def __init__(self, clock: Clock, wait: Sleep, owner: Any, wake: Wake) -> None:
+        super().__init__(wait, owner, wake)
+        self._clock = clock
+        self._alarm: DelayedCall | None = None
+
+    def begin(self) -> None:
+        """Set the timer."""
+        self._alarm = self._clock.callLater(self.wait.seconds, self._rang)
+
+    def _rang(self) -> None:
+        self._alarm = None
+        self.ready()
+
+    def undo(self) -> None:
+        """Take the timer back."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
 
-def _forward(upstreams: Upstreams, wait: Forward, wake: Wake, owner: Any) -> Cancel:
-    forwarding = Forwarding(wait, wake)
-    owner.forwards.append(forwarding)
-    upstreams.forward(forwarding, wait.upstream or owner.upstream)
-    return forwarding.cancel
+class Reading(Parked):
+    """On a `BodyPiece`."""
+
+    def begin(self) -> None:
+        """Read on."""
+        self._stream = body_stream(self.wait.message)
+        self._stream.read(self._came, whole=self.wait.whole)
+
+    def _came(self, data: bytes, error: Exception | None) -> None:
+        self.ready(data) if error is None else self.fail(error)
+
+    def undo(self) -> None:
+        """Want no more."""
+        self._stream.stop_reading()
 
 
-def _body_piece(wait: BodyPiece, wake: Wake, _owner: Owner) -> Cancel:
-    stream = body_stream(wait.message)
-    stream.read(wake, whole=wait.whole)
-    return stream.stop_reading
+class AwaitingFuture(Parked):
+    """On a `FutureDone`."""
 
+    def __init__(self, polling: PollingThread, wait: FutureDone[Any], owner: Any, wake: Wake) -> None:
+        super().__init__(wait, owner, wake)
+        self._polling = polling
 
-def _future(polling: PollingThread, wait: FutureDone[Any], wake: Wake, _owner: Owner) -> Cancel:
-    future = wait.future
+    def begin(self) -> None:
+        """Hear of the future's end, on whatever thread that comes."""
+        future = self.wait.future
+        if future.done():
+            self._done()
+        else:
+            future.add_done_callback(lambda _: self._polling.deliver(self._done))
 
-    def tell() -> None:
+    def _done(self) -> None:
+        future = self.wait.future
         if future.cancelled():
-            wake(None, asyncio.CancelledError("the awaited future was cancelled"))
+            self.fail(asyncio.CancelledError("the awaited future was cancelled"))
+        elif (error := future.exception()) is not None:
+            self.fail(error)
         else:
-            error = future.exception()
-            wake(None if error else future.result(), error)
+            self.ready(future.result())
 
-    if future.done():
-        tell()
-    else:
-        future.add_done_callback(lambda _: polling.deliver(tell))
-    return future.cancel
+    def undo(self) -> None:
+        """Nobody wants the future's value."""
+        self.wait.future.cancel()
 
 
-def _on_reactor(wait: OnReactor, wake: Wake, _owner: Owner) -> Cancel | None:
-    result = wait.call(*wait.args, **wait.kwargs)
-    if inspect.iscoroutine(result):
-        result = Deferred.fromCoroutine(result)
-    if not isinstance(result, Deferred):
-        wake(result, None)
-        return None
-    return _wake_by_deferred(result, wake)
+class AwaitingCall(Parked):
+    """On an `OnReactor`."""
 
+    _deferred: Deferred[Any] | None = None
 
-def _fetch(fetch: FetchCall, wait: Fetch, wake: Wake, _owner: Owner) -> Cancel:
-    return _wake_by_deferred(fetch(wait), wake)
+    def begin(self) -> None:
+        """Make the call, and wait if it gives a Deferred or a coroutine."""
+        wait = self.wait
+        result = wait.call(*wait.args, **wait.kwargs)
+        if inspect.iscoroutine(result):
+            result = Deferred.fromCoroutine(result)
+        if isinstance(result, Deferred):
+            self._deferred = result
+            result.addBoth(self._fired)
+        else:
+            self.ready(result)
 
-
-def _wake_by_deferred(deferred: Deferred[Any], wake: Wake) -> Cancel:
-    def fired(result: Any) -> None:
+    def _fired(self, result: Any) -> None:
         if isinstance(result, Failure):
-            wake(None, result.value)
+            self.fail(cast(BaseException, result.value))
         else:
-            wake(result, None)
+            self.ready(result)
 
-    deferred.addBoth(fired)
-    return deferred.cancel
-
-
-def _native(wait: Native, wake: Wake, _owner: Owner) -> Cancel:
-    """A Deferred or asyncio Future keeps its result for the ``await`` that asks it again."""
-    awaited = wait.awaited
-    if isinstance(awaited, Deferred):
-
-        def fired(result: Any) -> Any:
-            wake(None, None)
-            return result
-
-        awaited.addBoth(fired)
-    else:
-        awaited.add_done_callback(lambda _: wake(None, None))
-    return awaited.cancel  # type: ignore[no-any-return]
+    def undo(self) -> None:
+        """Cancel the Deferred."""
+        if self._deferred is not None:
+            self._deferred.cancel()
 
 
-def _readiness(clock: Clock, descriptors: Any, wait: Readiness, wake: Wake, owner: Any) -> Cancel:
-    watch = _Watch(descriptors, wait, wake)
-    limited = getattr(owner, "park_is_limited", False)
-    if wait.timeout is not None or not limited:
-        watch.limit(clock, READINESS_TIMEOUT if wait.timeout is None else wait.timeout)
-    watch.begin()
-    return watch.stop
+class Fetching(AwaitingCall):
+    """On a `Fetch`."""
+
+    def __init__(self, fetch: FetchCall, wait: Fetch, owner: Any, wake: Wake) -> None:
+        super().__init__(wait, owner, wake)
+        self._fetch = fetch
+
+    def begin(self) -> None:
+        """Send the request."""
+        self._deferred = self._fetch(self.wait)
+        self._deferred.addBoth(self._fired)
+
+
+class AwaitingNative(Parked):
+    """On a bare Deferred or asyncio Future: they keep their result for the ``await`` that asks them again."""
+
+    def begin(self) -> None:
+        """Hear of its end."""
+        awaited = self.wait.awaited
+        if isinstance(awaited, Deferred):
+            awaited.addBoth(self._fired)
+        else:
+            awaited.add_done_callback(self._fired)
+
+    def _fired(self, result: Any) -> Any:
+        self.ready()
+        return result
+
+    def undo(self) -> None:
+        """Cancel it."""
+        self.wait.awaited.cancel()
 
 
 @implementer(IReadWriteDescriptor)
-class _Watch:
-    """Watches a `Readiness`' descriptor; closes it when the wait is over."""
+class Watching(Parked):
+    """On a `Readiness`; closes its descriptor when the wait is over."""
 
-    def __init__(self, descriptors: Any, wait: Readiness, wake: Wake) -> None:
+    def __init__(self, clock: Clock, descriptors: Any, wait: Readiness, owner: Any, wake: Wake) -> None:
+        super().__init__(wait, owner, wake)
+        self._clock = clock
         self._descriptors = descriptors
-        self._wait = wait
-        self._wake = wake
-        self._timer: Any = None
+        self._alarm: DelayedCall | None = None
 
     def begin(self) -> None:
-        add = self._descriptors.addWriter if self._wait.writing else self._descriptors.addReader
-        add(self)
-
-    def limit(self, clock: Clock, seconds: float) -> None:
-        self._timer = clock.callLater(seconds, self._too_late, seconds)
+        """Watch the descriptor, and the clock."""
+        seconds = self.wait.timeout
+        if seconds is None and self.deadline is None:
+            seconds = READINESS_TIMEOUT
+        if seconds is not None:
+            self._alarm = self._clock.callLater(seconds, self._late, seconds)
+        watch = self._descriptors.addWriter if self.wait.writing else self._descriptors.addReader
+        watch(self)
 
     def fileno(self) -> int:
-        return self._wait.fd
+        """The descriptor; -1 when it is closed."""
+        return self.wait.fd  # type: ignore[no-any-return]
 
     def logPrefix(self) -> str:
+        """For the reactor's log."""
         return "asyncproxy park"
 
     def doRead(self) -> None:
-        self.stop()
-        self._wake(None, None)
+        """It is ready."""
+        self.undo()
+        self.ready()
 
-    doWrite = doRead
-
-    def connectionLost(self, _reason: Any) -> None:
+    def doWrite(self) -> None:
+        """It is ready."""
         self.doRead()
 
-    def _too_late(self, seconds: float) -> None:
-        self._timer = None
-        self.stop()
-        self._wake(None, ParkTimeout(f"{self._wait.describe()} was not ready within {seconds:g} s"))
+    def connectionLost(self, _reason: Any) -> None:
+        """The reactor gives it up: whoever reads it finds out why."""
+        self.doRead()
 
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._wait.fd >= 0:
+    def _late(self, seconds: float) -> None:
+        self._alarm = None
+        self.interrupt(ParkTimeout(f"{self.wait.describe()} was not ready within {seconds:g} s"))
+
+    def undo(self) -> None:
+        """Watch no more, and close the descriptor."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self.wait.fd >= 0:
             self._descriptors.removeReader(self)
             self._descriptors.removeWriter(self)
-            self._wait.abandon()
+            self.wait.abandon()
 
 
-def _gather(table: dict[type, Registrar], wait: Gather, wake: Wake, owner: Owner) -> Cancel | None:
-    if not wait.parts:
-        wake([], None)
-        return None
-    gathering = _Gathering(len(wait.parts), wake)
-    for index, part in enumerate(wait.parts):
-        if gathering.over:
-            part.close() if isinstance(part, Coroutine) else part.abandon()
-            continue
-        done = partial(gathering.done, index)
+class Gathering(Parked):
+    """On a `Gather`: waits of its own for each wait, a strand for each coroutine."""
+
+    def begin(self) -> None:
+        """Begin every part, unless one has failed already."""
+        parts = self.wait.parts
+        self._values: list[Any] = [None] * len(parts)
+        self._missing: dict[int, Callable[[], Any]] = dict.fromkeys(range(len(parts)), lambda: None)
+        self._broken = False
+        if not parts:
+            self.ready([])
+        for index, part in enumerate(parts):
+            if self._broken:
+                part.close() if isinstance(part, Coroutine) else part.abandon()
+            else:
+                self._begin_part(index, part)
+
+    def _begin_part(self, index: int, part: Any) -> None:
+        done = partial(self._part_done, index)
         if isinstance(part, Wait):
-            gathering.cancels[index] = table[type(part)](part, done, owner)
+            parked = self.owner.flow.lot.part(part, self.owner, done)
+            self._missing[index] = parked.call_off
+            parked.start()
         else:
-            gathering.cancels[index] = owner.spawn(part, done)
-        if gathering.over:
-            gathering.call_off()
-    return gathering.call_off
+            self._missing[index] = self.owner.spawn(part, done)
 
-
-class _Gathering:
-    """The parts of one gather: their values so far, and how to call the rest off."""
-
-    def __init__(self, count: int, wake: Wake) -> None:
-        self._wake = wake
-        self._values: list[Any] = [None] * count
-        self._missing = set(range(count))
-        self.cancels: dict[int, Cancel | None] = {}
-        self.over = False
-
-    def done(self, index: int, value: Any, error: BaseException | None) -> None:
-        """Part `index` is through."""
-        if self.over or index not in self._missing:
+    def _part_done(self, index: int, value: Any, error: BaseException | None) -> None:
+        if self._missing.pop(index, None) is None:
             return
-        self._missing.discard(index)
         self._values[index] = value
         if error is not None:
-            self.call_off()
-            self._wake(None, error)
+            self._broken = True
+            self.undo()
+            self.fail(error)
         elif not self._missing:
-            self.over = True
-            self._wake(self._values, None)
+            self.ready(self._values)
 
-    def call_off(self) -> None:
+    def undo(self) -> None:
         """Call off every part that is not through."""
-        self.over = True
-        for index in sorted(self._missing):
-            cancel = self.cancels.pop(index, None)
-            if cancel is not None:
-                self._missing.discard(index)
-                cancel()
+        missing, self._missing = self._missing, {}
+        for cancel in missing.values():
+            cancel()

@@ -1,0 +1,258 @@
+"""One connection to a server: a request out, a reply in, and whether the connection is fit for another.
+
+The rule: a connection goes back to its pool only after a reply that was whole, exactly as long as its framing told, to
+a request that was sent whole. Whatever else happens, a time-out, a cancellation, a stray byte, it is closed; so a
+forward that is cancelled can never leave half a reply for the next one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from asyncproxy.exchange.errors import UpstreamError
+from asyncproxy.exchange.framing import FramingError
+from asyncproxy.polling.bodies import BodyStream
+from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.http1 import BadReply, Framing, ReplyHead, parse_reply
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.pool import ServerPool
+    from asyncproxy.polling.upstream import Forwarding
+
+HEAD_LIMIT: Final = 64 * 1024
+
+
+@implementer(IPushProducer)
+class UpstreamConnection(Due):
+    """A plain Twisted protocol. It serves one forward at a time, or idles in its pool."""
+
+    transport: Any = None
+    forwarding: Forwarding | None = None
+    stream: BodyStream | None = None
+    """The body of the reply that is being received."""
+    served = 0
+    """Replies received whole on this connection."""
+    _buffer = b""
+    _framing: Framing | None = None
+    _head: ReplyHead | None = None
+    _method = ""
+    _closing = False
+
+    def __init__(self, pool: ServerPool) -> None:
+        self.pool = pool
+
+    def makeConnection(self, transport: Any) -> None:
+        """Called by the transport: the connection is there."""
+        self.transport = transport
+        transport.registerProducer(self, True)
+        self.pool.connected(self)
+
+    def send(self, forwarding: Forwarding, head: bytes, method: str) -> None:
+        """Begin `forwarding`'s request with `head`; its body follows by `write`."""
+        self.forwarding = forwarding
+        self._method = method
+        self.transport.write(head)
+        pool = self.pool
+        pool.deadlines.set(self, pool.first_byte)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the request's body, framed already."""
+        if self.forwarding is not None:
+            self.transport.write(data)
+            if self._head is None:
+                self.pool.deadlines.set(self, self.pool.first_byte)
+
+    # The reply in.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called by the transport."""
+        try:
+            if self._framing is not None:
+                self._take_body(data)
+            elif self.forwarding is not None:
+                self._take_head(data)
+            elif not self._closing:
+                self.close()  # bytes that nobody asked for: the next reply could not be told from them
+        except (BadReply, FramingError) as why:
+            self._fail(UpstreamError("bad", f"the upstream's reply is malformed: {why}", str(self.pool)))
+
+    def _take_head(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or end > HEAD_LIMIT:
+            if len(data) > HEAD_LIMIT:
+                raise BadReply(f"its head is longer than {HEAD_LIMIT} bytes")
+            self._buffer = data
+            return
+        head = parse_reply(data[:end], self._method)
+        rest = data[end:]
+        if head.status < 200:
+            self._take_informational(head, rest)
+        elif head.length == len(rest) and not head.bodiless:  # the usual reply: head and body in one piece
+            self._whole(head, rest, head.keep_alive)
+        else:
+            self._begin_body(head, rest)
+
+    def _take_informational(self, head: ReplyHead, rest: bytes) -> None:
+        """A 1xx is not the reply; the reply is still to come."""
+        if head.status == 101:
+            raise BadReply("it switches protocols, which nobody asked for")
+        if rest:
+            self._take_head(rest)
+
+    def _whole(self, head: ReplyHead, body: bytes, reusable: bool) -> None:
+        forwarding = self.forwarding
+        assert forwarding is not None
+        self.forwarding = None
+        self._release(reusable and forwarding.sent)
+        forwarding.arrived(head, body)
+
+    def _begin_body(self, head: ReplyHead, rest: bytes) -> None:
+        forwarding = self.forwarding
+        assert forwarding is not None
+        framing = head.body()
+        if framing.done:
+            self._whole(head, b"", head.keep_alive and not rest)
+            return
+        self._head, self._framing = head, framing
+        self.stream = stream = BodyStream(self)
+        self.pool.deadlines.set(self, self.pool.silence)
+        if rest:
+            self._take_body(rest)
+        forwarding.arrived(head, stream)
+
+    def _take_body(self, data: bytes) -> None:
+        framing, stream = self._framing, self.stream
+        assert framing is not None
+        assert stream is not None
+        piece = framing.feed(data)
+        if framing.done:
+            self._body_whole(framing, stream, piece)
+            return
+        self.pool.deadlines.set(self, self.pool.silence)
+        if piece:
+            stream.feed(piece)
+
+    def _body_whole(self, framing: Framing, stream: BodyStream, piece: bytes) -> None:
+        head, forwarding = self._head, self.forwarding
+        assert head is not None
+        assert forwarding is not None
+        self.forwarding = self.stream = self._framing = self._head = None
+        self._release(head.keep_alive and not framing.surplus and forwarding.sent)
+        if piece:
+            stream.feed(piece)
+        stream.end()
+        forwarding.finished()
+
+    def _release(self, reusable: bool) -> None:
+        """The reply is whole: into the pool, or away."""
+        self.served += 1
+        if reusable:
+            self.pool.put(self)
+        else:
+            self.close()
+
+    # Its end.
+
+    def connectionLost(self, _reason: Any) -> None:
+        """Called by the transport, once."""
+        self._closing = True
+        self.pool.lost(self)
+        head, stream, forwarding = self._head, self.stream, self.forwarding
+        if head is not None and stream is not None and head.ends_by_close:
+            self.forwarding = self.stream = self._head = self._framing = None
+            self.pool.deadlines.remove(self)
+            stream.end()
+            if forwarding is not None:
+                forwarding.finished()
+            return
+        words = "the upstream closed the connection before its reply was whole"
+        self._fail(UpstreamError("reset", words, str(self.pool)))
+
+    def expired(self) -> None:
+        """A deadline passed: idle in the pool, or silent when it should speak."""
+        if self.forwarding is None:
+            if self._closing:
+                self.transport.abortConnection()
+            else:
+                self.close()
+        elif self._head is None:
+            self._too_late("first-byte", f"did not begin its reply within {self.pool.first_byte:g} s")
+        else:
+            self._too_late("idle", f"fell silent in its reply for {self.pool.silence:g} s")
+
+    def _too_late(self, which: str, words: str) -> None:
+        self._fail(UpstreamError(f"timeout:{which}", f"the upstream {words}", str(self.pool)))
+
+    def _fail(self, error: UpstreamError) -> None:
+        """Whoever waits for this connection hears `error`; the connection is gone."""
+        forwarding, stream = self.forwarding, self.stream
+        started = self._head is not None or bool(self._buffer)
+        self.abort()
+        if forwarding is None:
+            return
+        if stream is None:
+            forwarding.lost(error, self, started)
+        else:
+            forwarding.finished()
+            stream.fail(error)
+
+    def close(self) -> None:
+        """Close once everything is written; what hangs is aborted."""
+        self._closing = True
+        self.pool.forget(self)
+        self.pool.deadlines.set(self, self.pool.settings.connect_timeout)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._closing = True
+        self.forwarding = self.stream = self._framing = self._head = None
+        self.pool.deadlines.remove(self)
+        self.pool.forget(self)
+        self.transport.unregisterProducer()
+        self.transport.abortConnection()
+
+    # As the source of the reply's body.
+
+    def pause(self) -> None:
+        """Read no more for now: the client is slower than the upstream, whose silence is then not its own."""
+        self.due = NEVER
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        self.pool.deadlines.set(self, self.pool.silence)
+        self.transport.resumeProducing()
+
+    def drop(self) -> None:
+        """Nobody wants the rest of the reply."""
+        forwarding = self.forwarding
+        self.abort()
+        if forwarding is not None:
+            forwarding.finished()
+
+    # As the producer of the request's body: called by the transport when the upstream is slow or keeps up again.
+
+    def pauseProducing(self) -> None:
+        """The upstream takes the body more slowly than the client sends it."""
+        if self.forwarding is not None:
+            self.forwarding.pause_body()
+
+    def resumeProducing(self) -> None:
+        """The upstream keeps up again."""
+        if self.forwarding is not None:
+            self.forwarding.resume_body()
+
+    def stopProducing(self) -> None:
+        """The transport is lost; `connectionLost` tells."""
+
+    def __repr__(self) -> str:
+        state = "idle" if self.forwarding is None else f"serving {self.forwarding.request!r}"
+        return f"<UpstreamConnection to {self.pool}, {'closing' if self._closing else state}, {self.served} served>"
