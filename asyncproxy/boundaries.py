@@ -7,6 +7,7 @@ Only two calls cross: the polling thread hands a turn to `Workers.do`, and any t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -87,6 +88,13 @@ class Sink(Protocol):
         """The body is cut: `error` says by whom."""
 
 
+class Upstreams(Protocol):
+    """Whoever has connections to servers."""
+
+    def acquire(self, forwarding: Any, upstream: str | None) -> None:
+        """Have `forwarding.send_over` called with a connection to the group or URL that `upstream` is."""
+
+
 class Producer(Protocol):
     """What fills a response's body: it waits when the client is slow."""
 
@@ -115,3 +123,15 @@ class Client(Sink, Protocol):
 
     def cut(self) -> None:
         """Close the connection so that the client cannot take the body for a whole one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What parks need of the polling thread, besides its clock; see `polling.waiting`."""
+
+    polling: PollingThread
+    upstreams: Upstreams
+    descriptors: Any = None
+    """An IReactorFDSet: whoever watches descriptors for `readable` and `writable`."""
+    fetch: Callable[[Any], Any] | None = None
+    """Sends a `Fetch`; gives a Deferred of a `Fetched`."""

@@ -17,6 +17,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python import usage
 
+from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, describe, from_options, load
 from asyncproxy.configuration.settings import Route
 from asyncproxy.discovery import UnknownModule, find_module
@@ -30,11 +31,11 @@ from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.parking import ParkingLot
-from asyncproxy.polling.pool import Surroundings, Upstreams
+from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
-from asyncproxy.polling.waiting import kinds_of_parks
+from asyncproxy.polling.waiting import KINDS
 from asyncproxy.working.workers import Workers
 
 _log = Logger()
@@ -97,14 +98,14 @@ class Proxy:
         self.workers = Workers(server.workers, self.deliveries, _log_unheard)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
-        around = Surroundings(self.network, self.deadlines, Resolver(self.names.lookup, clock))
-        self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), around)
-        table = kinds_of_parks(clock, reactor, self.deliveries, self.upstreams, self.fetcher)
-        self.lot = ParkingLot(clock, table, server.max_parked)
+        means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
+        self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
+        self.lot = ParkingLot(clock, KINDS, server.max_parked)
         self.flow = Flow(
             self.workers,
             self.lot,
             self.deadlines,
+            Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher),
             max_queued=server.max_queued,
             spool_in_memory=self.settings.limits.spool,
         )

@@ -9,20 +9,22 @@ from __future__ import annotations
 import argparse
 import cProfile
 import pstats
+import time
 import timeit
 from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
+from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import load
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.parking import ParkingLot
-from asyncproxy.polling.pool import Surroundings, Upstreams
+from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.resolving import Resolver
-from asyncproxy.polling.waiting import kinds_of_parks
+from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service import bind, finder
 
 REQUEST = b"GET /abc HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
@@ -77,10 +79,10 @@ def make(module: str) -> Any:
         }
     )
     clock, network, workers = Clock(), Network(), Inline()
+    clock.seconds = time.monotonic  # type: ignore[method-assign]  # as in life: a C function
     deadlines = Deadlines(clock)
-    upstreams = Upstreams(settings.upstream, None, Surroundings(network, deadlines, Resolver(None, clock)))
-    table = kinds_of_parks(clock, None, None, upstreams, None)  # type: ignore[arg-type]
-    flow = Flow(workers, ParkingLot(clock, table), deadlines)  # type: ignore[arg-type]
+    upstreams = Upstreams(settings.upstream, None, Means(network, deadlines, Resolver(None, clock)))
+    flow = Flow(workers, ParkingLot(clock, KINDS), deadlines, Surroundings(None, upstreams))  # type: ignore[arg-type]
     door = Door(flow, settings.limits, finder([bind(settings.route[0], 0)]))
     client = door.buildProtocol(None)
     written: list[bytes] = []

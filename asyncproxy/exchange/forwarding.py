@@ -13,9 +13,9 @@ from typing import Final
 from asyncproxy.exchange.headers import RawHeaders
 
 HOP_BY_HOP: Final = (
-    ("connection", "keep-alive", "proxy-[^:\r]*", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings")
-    + ("expect", "x-forwarded-[^:\r]*", "forwarded")
-)  # fmt: skip
+    *("connection", "keep-alive", "proxy-[^:\r]*", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"),
+    *("expect", "x-forwarded-[^:\r]*", "forwarded"),
+)
 """What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say."""
 
 _FIRST_LETTERS: Final = "".join(sorted({name[0] for name in HOP_BY_HOP} | {"h", "c"}))
@@ -37,36 +37,42 @@ class Fields:
     block = b""
     passed = b""
     hosts = 0
-    host = b""
+    host_value = b""
     connection = b""
     length_value = b""
     transfer = b""
     expect = b""
 
-    def __init__(self, block: bytes = b"") -> None:
-        sift(self, block)
+    def sift(self, block: bytes) -> None:
+        """Read `block`; fields that Connection names are not passed on either."""
+        self.block = self.passed = block
+        noted = _NOTED.findall(block)
+        if len(noted) == 1 and noted[0][0] == b"Host":  # a plain GET
+            self.hosts = 1
+            self.host_value = noted[0][1]
+        elif noted:
+            self._take(noted)
+
+    def _take(self, noted: list[tuple[bytes, bytes]]) -> None:
+        ends_here = False
+        for name, value in noted:
+            ends_here = _note(self, name.lower(), value.rstrip(b" \t")) or ends_here
+        if ends_here:
+            self.passed = _ENDS_HERE.sub(b"", self.block)
+            if self.connection not in _ORDINARY:
+                _drop_named(self)
 
     @property
-    def raw(self) -> RawHeaders:
+    def raw_fields(self) -> RawHeaders:
         """The fields as pairs, as received."""
         return split_block(self.block)
 
 
-def sift(fields: Fields, block: bytes) -> None:
-    """Read `block` into `fields`; fields that Connection names are not passed on either."""
-    fields.block = fields.passed = block
-    noted = _NOTED.findall(block)
-    if len(noted) == 1 and noted[0][0] == b"Host":  # a plain GET
-        fields.hosts = 1
-        fields.host = noted[0][1]
-        return
-    ends_here = False
-    for name, value in noted:
-        ends_here = _note(fields, name.lower(), value.rstrip(b" \t")) or ends_here
-    if ends_here:
-        fields.passed = _ENDS_HERE.sub(b"", block)
-        if fields.connection not in _ORDINARY:
-            _drop_named(fields)
+class Block(Fields):
+    """A header block made of fields; raises nothing."""
+
+    def __init__(self, fields: RawHeaders) -> None:
+        self.sift(make_block(fields))
 
 
 def _note(fields: Fields, key: bytes, value: bytes) -> bool:
@@ -76,7 +82,7 @@ def _note(fields: Fields, key: bytes, value: bytes) -> bool:
         return False
     if key == b"host":
         fields.hosts += 1
-        fields.host = value
+        fields.host_value = value
         return False
     if key == b"connection":
         fields.connection = fields.connection + b"," + value.lower() if fields.connection else value.lower()

@@ -45,47 +45,54 @@ class Body:
         return piece
 
 
-class Request:
+class Request(Fields):
     """A client's request. Read it on any thread; its headers are read-only.
 
     `id` is unique in the process's lifetime, `target` the bytes of the request line, `client` the peer's (address,
-    port), `route` the route it took. `fields`, `stream` and `file` are the polling thread's: the header block, the body
-    as it arrives, and the body when it is whole; read them through `headers`, `body`, `read`, `content` and `data`.
+    port), `route` the route it took. `stream` and `file` are the polling thread's: the body as it arrives, and when it
+    is whole; read them through `body`, `read`, `content` and `data`.
     """
 
+    client = ("127.0.0.1", 0)
     scheme = "http"
-    http_version = "1.1"
+    minor = 1
+    """Of the HTTP version, 1.`minor`."""
+    keep_alive = True
     length: int | None = 0
     """Of the body: 0 for none, None for one that only its end tells."""
+    expects_continue = False
     stream: Any = b""
     file: IO[bytes] | None = None
     route: Any = None
     client_block = b""
     """What upstreams are told about the client, as a header block."""
-    _prefix = "test"
+    number = 0
+    prefix = "request"
     _headers: Headers | None = None
     _path: str | None = None
     _args: dict[str, list[str]] | None = None
     _cookies: dict[str, str] | None = None
 
-    def __init__(self, method: str, target: bytes, fields: Fields, client: tuple[str, int], number: int = 0) -> None:
+    def __init__(self, method: str, target: bytes) -> None:
         self.method = method
         self.target = target
-        self.fields = fields
-        self.client = client
-        self.number = number
 
     @property
     def id(self) -> str:
         """The request's name in logs, on the status page, and to its upstreams."""
-        return f"{self._prefix}-{self.number}"
+        return f"{self.prefix}-{self.number}"
 
     @property
     def headers(self) -> Headers:
         """The request's fields, read-only."""
         if self._headers is None:
-            self._headers = Headers.received(self.fields.raw, frozen=True)
+            self._headers = Headers.received(self.raw_fields, frozen=True)
         return self._headers
+
+    @property
+    def http_version(self) -> str:
+        """``"1.1"`` or ``"1.0"``."""
+        return f"1.{self.minor}"
 
     @property
     def path(self) -> str:
@@ -111,8 +118,8 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The authority that the request is for: the Host field, an empty string if there is none."""
-        return self.headers.get("host") or ""
+        """The authority that the request is for: the target's or the Host field, an empty string if there is none."""
+        return self.host_value.decode("latin-1")
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -239,7 +246,7 @@ class Response:
         return f"<{type(self).__name__} {self.status}>"
 
 
-class Reply(Response):
+class Reply(Response, Fields):
     """An upstream's answer to a forward, its body still on its way.
 
     Return it, changed or not, and the body is relayed as it arrives with no worker held; or read it with
@@ -247,39 +254,41 @@ class Reply(Response):
     `stream` is where the polling thread puts the body: bytes if it came with the head.
     """
 
-    _headers: Headers | None = None
-    _body: ResponseBody | None = None
+    minor = 1
+    keep_alive = True
+    length: int | None = None
+    """Of the body as the upstream tells it; None when only the framing tells where it ends."""
+    bodiless = False
+    """Whether no body follows, whatever length is told (RFC 9110 section 6.4.1)."""
+    stream: Any = b""
+    own_headers: Headers | None = None
+    """The fields, once a module has looked at them and so may have changed them."""
+    own_body: ResponseBody | None = None
+    """What a module put in the place of the upstream's body."""
 
-    def __init__(self, status: int, fields: Fields, stream: Any) -> None:
+    def __init__(self, status: int) -> None:
         self.status = status
-        self.fields = fields
-        self.stream = stream
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The reply's fields; change them as you like."""
-        if self._headers is None:
-            self._headers = Headers.received(self.fields.raw)
-        return self._headers
-
-    @property
-    def touched(self) -> bool:
-        """Whether a module has looked at the fields, and so may have changed them."""
-        return self._headers is not None
+        if self.own_headers is None:
+            self.own_headers = Headers.received(self.raw_fields)
+        return self.own_headers
 
     @property
     def body(self) -> ResponseBody:
         """The body as it arrives, or what it was replaced by."""
-        return Body(self) if self._body is None else self._body
+        return Body(self) if self.own_body is None else self.own_body
 
     @body.setter
     def body(self, body: ResponseBody) -> None:
-        self._body = body
+        self.own_body = body
 
     @property
-    def replaced(self) -> bool:
-        """Whether a module put another body in the place of the upstream's."""
-        return self._body is not None
+    def ends_by_close(self) -> bool:
+        """Whether the body lasts until the upstream's connection ends."""
+        return self.length is None and not self.transfer and not self.bodiless
 
     def read(self) -> BodyPiece:
         """An awaitable of the whole body, or of what is left of it."""

@@ -17,9 +17,10 @@ from asyncproxy.exchange.errors import ClientError, ClientGone, error_text, reas
 from asyncproxy.exchange.forwarding import client_block, make_block, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
 from asyncproxy.exchange.headers import RawHeaders
+from asyncproxy.exchange.messages import Request
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Due
-from asyncproxy.polling.http1 import Framing, RequestHead, parse_request
+from asyncproxy.polling.http1 import Framing, parse_request, request_framing
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -61,10 +62,9 @@ class ClientConnection(Due):
     _paused = False
     _continues = False
     """Whether the client waits for 100 Continue."""
-    _keep_alive = True
+    request = Request("GET", b"/")
+    """The latest request; it decides how its response is framed, and whether another one follows."""
     _chunked = False
-    _minor = 1
-    _method = ""
 
     def __init__(self, door: Door) -> None:
         self.door = door
@@ -156,12 +156,35 @@ class ClientConnection(Due):
         if len(data) > limits.head:
             self._await_head(data, len(data))
             return
+        self._phase = _BUSY
+        self.due = NEVER
         try:
-            head = parse_request(data, limits.request_line)
+            self.request = request = parse_request(data, limits.request_line)
+            if request.length != 0:
+                self._expect_body(request)
+            self.exchange = exchange = self.door.admit(self, request)
         except ClientError as error:
             self._refuse_alone(error)
             return
-        self._admit(head)
+        self.requests += 1
+        if self._framing is not None and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._take_body(data)
+        exchange.flow.start(exchange)
+
+    def _expect_body(self, request: Request) -> None:
+        """A body follows. Raises `ClientError` if it is told to be too long."""
+        limit = self.door.limits.body
+        if limit and request.length is not None and request.length > limit:
+            raise ClientError(413, f"the request's body is longer than {limit} bytes")
+        self._framing = request_framing(request)
+        self._body_size = 0
+        self._body = request.stream = BodyStream(self)
+        self._continues = request.expects_continue
+        if request.expects_continue:
+            self._body.pause()
+        else:
+            self.door.deadlines.set(self, self.door.limits.body_idle)
 
     def _await_head(self, data: bytes, end: int) -> bool:
         """The head is not whole yet, or is too long."""
@@ -174,43 +197,6 @@ class ClientConnection(Due):
             self._phase = _HEAD
             self.door.deadlines.set(self, limits.head_timeout)
         return False
-
-    def _admit(self, head: RequestHead) -> None:
-        """A head is whole: make it an exchange, or refuse it."""
-        self._phase = _BUSY
-        self.due = NEVER
-        self.requests += 1
-        self._keep_alive = head.keep_alive
-        self._minor = head.minor
-        self._method = head.method
-        stream: BodyStream | bytes = b""
-        if head.length != 0:
-            limit = self.door.limits.body
-            if limit and head.length is not None and head.length > limit:
-                self._refuse_alone(ClientError(413, f"the request's body is longer than {limit} bytes"))
-                return
-            stream = self._expect_body(head)
-        try:
-            exchange = self.exchange = self.door.admit(self, head, stream)
-        except ClientError as error:
-            self._keep_alive = self._keep_alive and error.status != 400
-            self.refuse(error.status, error.words, error.fields)
-            return
-        if self._framing is not None and self._buffer:
-            data, self._buffer = self._buffer, b""
-            self._take_body(data)
-        exchange.flow.start(exchange)
-
-    def _expect_body(self, head: RequestHead) -> BodyStream:
-        self._framing = head.body()
-        self._body_size = 0
-        self._body = stream = BodyStream(self)
-        self._continues = head.expects_continue
-        if head.expects_continue:
-            stream.pause()
-        else:
-            self.door.deadlines.set(self, self.door.limits.body_idle)
-        return stream
 
     def _take_body(self, data: bytes) -> None:
         """Bytes of the request's body."""
@@ -243,7 +229,7 @@ class ClientConnection(Due):
 
     def _body_broke(self, error: ClientError) -> None:
         """The request's body breaks a rule: whoever takes it hears so; nothing after it is read as a request."""
-        self._keep_alive = False
+        self.request.keep_alive = False
         self._framing = _DROPPED
         self._buffer = b""
         self.due = NEVER
@@ -280,7 +266,7 @@ class ClientConnection(Due):
         """Send a whole response."""
         if status == 204:
             block = without_length(block)
-        if body and (self._method == "HEAD" or status == 204 or status == 304):
+        if body and (self.request.method == "HEAD" or status == 204 or status == 304):
             body = b""
         self._chunked = False
         self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, self._options(), body))
@@ -289,19 +275,21 @@ class ClientConnection(Due):
     def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
         """Send a response's head; its body follows by `piece`."""
         self._producer = producer
-        self._chunked = not told and self._minor == 1
-        if not told and self._minor == 0:
-            self._keep_alive = False
+        self._chunked = not told and self.request.minor == 1
+        if not told and self.request.minor == 0:
+            self.request.keep_alive = False
         self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[status], block, self._options()))
 
     def _options(self) -> bytes:
         """What a head says of framing and connection besides the length; it is said here and nowhere else."""
         if self._framing is not None or not self.door.open:
-            self._keep_alive = False  # what is left of the request's body, or of us, is not worth another request
+            self.request.keep_alive = (
+                False  # what is left of the request's body, or of us, is not worth another request
+            )
         options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
-        if not self._keep_alive:
+        if not self.request.keep_alive:
             options += b"\r\nConnection: close"
-        elif self._minor == 0:
+        elif self.request.minor == 0:
             options += b"\r\nConnection: keep-alive"
         return options
 
@@ -338,8 +326,10 @@ class ClientConnection(Due):
         self.answer(status, block + make_block(fields or []), body)
 
     def _refuse_alone(self, error: ClientError) -> None:
-        """Refuse what did not become an exchange, and read nothing more as a request."""
-        self._framing = _DROPPED
+        """Refuse what did not become an exchange; after a broken rule nothing more is read as a request."""
+        if error.status not in (404, 405):
+            self.request = Request("GET", b"/")
+            self._framing = _DROPPED
         self._body = None
         self.refuse(error.status, error.words, error.fields)
 
@@ -351,7 +341,7 @@ class ClientConnection(Due):
             exchange.sent()
         if self._framing is not None:
             self._linger()
-        elif not self._keep_alive:
+        elif not self.request.keep_alive:
             self._close()
         else:
             self._phase = _IDLE

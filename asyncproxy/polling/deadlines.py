@@ -42,9 +42,10 @@ class Deadlines:
         """`one` is due in `delay` seconds, whatever it was before; NEVER takes its deadline away."""
         one.due = due = self.seconds() + delay
         if due < one._slot:
-            self._place(one)
+            self.place(one)
 
-    def _place(self, one: Due) -> None:
+    def place(self, one: Due) -> None:
+        """Put `one` where its `due` says; needed when that is before its `_slot`."""
         slot = one._slot = (one.due // TICK + 1) * TICK
         row = self._slots.get(slot)
         if row is None:
@@ -86,7 +87,7 @@ class Deadlines:
             one.due = NEVER
             one.expired()
         elif one.due != NEVER:
-            self._place(one)
+            self.place(one)
 
     def stop(self) -> None:
         """Forget every deadline."""

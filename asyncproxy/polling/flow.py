@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
-from asyncproxy.boundaries import Client, Workers
+from asyncproxy.boundaries import Client, Surroundings, Workers
 from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
@@ -33,9 +33,9 @@ from asyncproxy.exchange.lifecycle import (
     WORKING,
     Life,
 )
-from asyncproxy.exchange.messages import Request, Response
+from asyncproxy.exchange.messages import Reply, Request, Response
 from asyncproxy.exchange.outcomes import Park
-from asyncproxy.exchange.waits import Wait, as_wait
+from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
@@ -124,6 +124,9 @@ class Exchange(Life):
             outcome = self.context.run(self.binding.module.handle, self.request)
         except BaseException as error:  # noqa: BLE001 - as in a turn
             self.failed(error)
+            return
+        if type(outcome) is Forward:
+            self.park(outcome, self.concluded)
         else:
             self.concluded(outcome, None)
 
@@ -174,7 +177,7 @@ class Exchange(Life):
         self.parked = None
         if error is not None:
             self.failed(error)
-        elif isinstance(value, Response):
+        elif type(value) is Reply or isinstance(value, Response):
             self.answer(value)
         elif isinstance(value, Wait):
             self.park(value, self.concluded)
@@ -354,6 +357,7 @@ class Flow:
         workers: Workers,
         lot: ParkingLot,
         deadlines: Deadlines,
+        around: Surroundings,
         *,
         max_queued: int = 1000,
         spool_in_memory: int = 1 << 20,
@@ -361,6 +365,7 @@ class Flow:
         self.workers = workers
         self.lot = lot
         self.deadlines = deadlines
+        self.around = around
         self.seconds = deadlines.seconds
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory

@@ -12,17 +12,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import httptools
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import Fields, keeps_alive, sift
+from asyncproxy.exchange.forwarding import keeps_alive
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
+from asyncproxy.exchange.messages import Reply, Request
 
-METHODS: Final = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "PROPPATCH", "MKCOL")
-    + ("COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "NOTIFY", "SUBSCRIBE")
-    + ("UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK", "BIND", "REBIND", "UNBIND", "ACL")
-)
+METHODS: Final = {
+    name.encode(): name
+    for names in (
+        "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH",
+        "REPORT MKACTIVITY CHECKOUT MERGE NOTIFY SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK BIND REBIND",
+        "UNBIND ACL",
+    )
+    for name in names.split()
+}
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) HTTP/1\.([01])(?=\r\n)")
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
@@ -43,129 +48,105 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-class RequestHead(Fields):
-    """A request's line and fields. `length` is None for a chunked body, 0 for none."""
-
-    length: int | None = 0
-    expects_continue = False
-
-    def __init__(self, method: str, target: bytes, minor: int) -> None:
-        self.method = method
-        self.target = target
-        self.minor = minor
-        self.keep_alive = minor == 1
-
-    def body(self) -> Framing:
-        """A fresh decoder of this request's body."""
-        return ChunkedBody() if self.length is None else LengthBody(self.length)
+def request_framing(request: Request) -> Framing:
+    """A fresh decoder of `request`'s body."""
+    return ChunkedBody() if request.length is None else LengthBody(request.length)
 
 
-class ReplyHead(Fields):
-    """A reply's status and fields. `length` is None when only the framing tells where the body ends."""
-
-    length: int | None = None
-    bodiless = False
-
-    def __init__(self, status: int, minor: int) -> None:
-        self.status = status
-        self.minor = minor
-        self.keep_alive = minor == 1
-
-    @property
-    def ends_by_close(self) -> bool:
-        """Whether the body lasts until the connection ends."""
-        return self.length is None and not self.transfer and not self.bodiless
-
-    def body(self) -> Framing:
-        """A fresh decoder of this reply's body."""
-        if self.bodiless:
-            return LengthBody(0)
-        if self.length is not None:
-            return LengthBody(self.length)
-        return ChunkedBody() if self.transfer else UntilClose()
+def reply_framing(reply: Reply) -> Framing:
+    """A fresh decoder of `reply`'s body."""
+    if reply.bodiless:
+        return LengthBody(0)
+    if reply.length is not None:
+        return LengthBody(reply.length)
+    return ChunkedBody() if reply.transfer else UntilClose()
 
 
-def parse_request(head: bytes, line_limit: int = 8192) -> RequestHead:
-    """`head`, from its first byte to its empty line, as a `RequestHead`. Raises `ClientError` with the status."""
+def parse_request(head: bytes, line_limit: int = 8192) -> Request:
+    """`head`, from its first byte to its empty line, as a `Request`. Raises `ClientError` with the status."""
     line = _REQUEST_LINE.match(head)
     if line is None:
         raise _bad_request_line(head)
     method_bytes, target, digit = line.groups()
-    method = method_bytes.decode("ascii")
+    method = METHODS.get(method_bytes)
+    if method is None:
+        raise ClientError(501, "the method is not known here")
     if len(target) > line_limit:
         raise ClientError(414, f"the request target is longer than {line_limit} bytes")
-    if method not in METHODS:
-        raise ClientError(501, "the method is not known here")
     try:
-        httptools.HttpRequestParser(_NOBODY).feed_data(head)
-    except httptools.HttpParserUpgrade:
+        HttpRequestParser(_NOBODY).feed_data(head)
+    except HttpParserUpgrade:
         pass  # the head is read; framing and what an upgrade means are decided by its fields
-    except httptools.HttpParserError as why:
+    except HttpParserError as why:
         raise ClientError(400, f"malformed head: {why}") from None
-    minor = 1 if digit == b"1" else 0
-    parsed = RequestHead(method, target, minor)
-    sift(parsed, head[line.end() : -4])
-    if parsed.hosts != 1 and (minor or parsed.hosts):
+    request = Request(method, target)
+    request.sift(head[line.end() : -4])
+    if digit == b"0":
+        request.minor = 0
+        request.keep_alive = False
+    if request.hosts != 1 and (request.hosts or request.minor):
         raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
-    if parsed.connection:
-        parsed.keep_alive = keeps_alive(parsed.connection, minor)
-    if parsed.transfer or parsed.length_value:
-        parsed.length = _request_length(parsed, minor)
-        parsed.expects_continue = minor == 1 and parsed.expect == b"100-continue"
-    return parsed
+    if request.connection:
+        request.keep_alive = keeps_alive(request.connection, request.minor)
+    if request.transfer or request.length_value:
+        request.length = _request_length(request)
+        request.expects_continue = request.minor == 1 and request.expect == b"100-continue"
+    return request
 
 
-def parse_reply(head: bytes, method: str) -> ReplyHead:
-    """`head` of a reply to a `method` request as a `ReplyHead`. Raises `BadReply`."""
+def parse_reply(head: bytes, method: str) -> Reply:
+    """`head` of a reply to a `method` request as a `Reply` without its body. Raises `BadReply`."""
     line = _STATUS_LINE.match(head)
     if line is None:
         raise BadReply("its status line is not HTTP/1.1")
     try:
-        httptools.HttpResponseParser(_NOBODY).feed_data(head)
-    except httptools.HttpParserUpgrade:
+        HttpResponseParser(_NOBODY).feed_data(head)
+    except HttpParserUpgrade:
         pass  # the same as for requests
-    except httptools.HttpParserError as why:
+    except HttpParserError as why:
         raise BadReply(f"malformed head: {why}") from None
     digit, digits = line.groups()
-    minor = 1 if digit == b"1" else 0
     status = int(digits)
-    parsed = ReplyHead(status, minor)
-    sift(parsed, head[line.end() : -4])
-    if parsed.connection:
-        parsed.keep_alive = keeps_alive(parsed.connection, minor)
-    if parsed.transfer or parsed.length_value:
-        parsed.length = _reply_length(parsed, minor)
+    reply = Reply(status)
+    reply.sift(head[line.end() : -4])
+    if digit == b"0":
+        reply.minor = 0
+        reply.keep_alive = False
+    if reply.connection:
+        reply.keep_alive = keeps_alive(reply.connection, reply.minor)
+    if reply.length_value.isdigit() and not reply.transfer and len(reply.length_value) < 19:
+        reply.length = int(reply.length_value)
+    elif reply.transfer or reply.length_value:
+        _check_transfer(reply)
     if method == "HEAD" or status < 200 or status == 204 or status == 304:
-        parsed.bodiless = True
-    elif parsed.length is None and not parsed.transfer:
-        parsed.keep_alive = False
-    return parsed
+        reply.bodiless = True
+    elif reply.length is None and not reply.transfer:
+        reply.keep_alive = False
+    return reply
 
 
-def _request_length(fields: Fields, minor: int) -> int | None:
-    if not fields.transfer:
-        if not _DIGITS.fullmatch(fields.length_value):
+def _request_length(request: Request) -> int | None:
+    if not request.transfer:
+        if not _DIGITS.fullmatch(request.length_value):
             raise ClientError(400, "Content-Length is no number, or is given more than once")
-        return int(fields.length_value)
-    if fields.length_value:
+        return int(request.length_value)
+    if request.length_value:
         raise ClientError(400, "Content-Length and Transfer-Encoding together")
-    if minor == 0:
+    if request.minor == 0:
         raise ClientError(400, "Transfer-Encoding on HTTP/1.0")
-    if fields.transfer != b"chunked":
+    if request.transfer != b"chunked":
         raise ClientError(400, "the only transfer coding taken here is one 'chunked'")
     return None
 
 
-def _reply_length(fields: Fields, minor: int) -> int | None:
-    if not fields.transfer:
-        if not _DIGITS.fullmatch(fields.length_value):
-            raise BadReply("its Content-Length is no number, or is given more than once")
-        return int(fields.length_value)
-    if fields.length_value:
+def _check_transfer(reply: Reply) -> None:
+    """Raise `BadReply` unless the body's framing is one `chunked`."""
+    if not reply.transfer:
+        raise BadReply("its Content-Length is no number, or is given more than once")
+    if reply.length_value:
         raise BadReply("it has Content-Length and Transfer-Encoding together")
-    if minor == 0 or fields.transfer != b"chunked":
+    if reply.minor == 0 or reply.transfer != b"chunked":
         raise BadReply("its transfer coding is not one 'chunked'")
-    return None
 
 
 def _bad_request_line(head: bytes) -> ClientError:

@@ -14,9 +14,7 @@ from asyncproxy.exchange.forwarding import make_block, split_block
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.routing import normal_path
 from asyncproxy.polling.accepting import ClientConnection
-from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.flow import Binding, Exchange, Flow
-from asyncproxy.polling.http1 import RequestHead
 
 
 class Limits(Protocol):
@@ -46,30 +44,23 @@ class Door:
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
-        self._requests = 0
 
-    def admit(self, client: ClientConnection, head: RequestHead, stream: BodyStream | bytes) -> Exchange:
+    def admit(self, client: ClientConnection, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
-        if not head.target.startswith(b"/"):
-            _take_absolute_form(head)
+        if not request.target.startswith(b"/"):
+            _take_absolute_form(request)
         try:
-            path = normal_path(head.target)
+            path = normal_path(request.target)
         except ValueError as why:
             raise ClientError(400, str(why)) from None
-        binding = self.find(head.host.decode("latin-1"), path, head.method)
-        self._requests += 1
+        binding = self.find(request.host, path, request.method)
         flow = self.flow
-        flow.numbers = number = flow.numbers + 1
-        request = Request(head.method, head.target, head, client.peer, number)
-        request._prefix = flow.prefix
+        flow.numbers = request.number = flow.numbers + 1
+        request.prefix = flow.prefix
+        request.client = client.peer
         request.client_block = client.block
         request.scheme = self.scheme
         request.route = binding
-        if head.length != 0:
-            request.length = head.length
-            request.stream = stream
-        if not head.minor:
-            request.http_version = "1.0"
         exchange = Exchange(flow, binding, request, client)
         flow.exchanges.add(exchange)
         return exchange
@@ -92,14 +83,14 @@ class Door:
         """Listening ends."""
 
     def statistics(self) -> dict[str, int]:
-        """Open connections and requests so far."""
-        return {"connections": len(self.connections), "requests": self._requests}
+        """Open connections."""
+        return {"connections": len(self.connections)}
 
     def __repr__(self) -> str:
-        return f"<Door {len(self.connections)} connections, {self._requests} requests>"
+        return f"<Door {len(self.connections)} connections{'' if self.open else ', closing'}>"
 
 
-def _take_absolute_form(head: RequestHead) -> None:
+def _take_absolute_form(head: Request) -> None:
     """In absolute-form the target wins over Host (RFC 9112 section 3.2.2)."""
     if head.method == "CONNECT":
         raise ClientError(501, "CONNECT is not offered here")
@@ -112,5 +103,5 @@ def _take_absolute_form(head: RequestHead) -> None:
     if not separator or scheme.lower() not in (b"http", b"https") or not authority or b"@" in authority:
         raise ClientError(400, "the target is neither a path nor an http URL")
     passed = [field for field in split_block(head.passed) if field[0].lower() != b"host"]
-    head.host = authority
+    head.host_value = authority
     head.passed = make_block([(b"Host", authority), *passed])

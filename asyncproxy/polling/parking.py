@@ -9,7 +9,7 @@ delivered to it. How each kind of wait begins and is undone, `waiting` says.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
@@ -38,6 +38,7 @@ class Parked:
     _undone = False
 
     def __init__(self, wait: Any, owner: Any, wake: Wake) -> None:
+        """`owner` is an exchange; through its `flow` a park finds what it needs of the polling thread."""
         self.wait = wait
         self.owner = owner
         self._wake: Wake | None = wake
@@ -64,13 +65,13 @@ class Parked:
 
     def ready(self, value: Any = None) -> None:
         """What was waited for has come."""
-        if self._state == _WAITING:
-            self._state = _OVER
-            self._value = value
+        state = self._state
+        if state == _OVER:
+            return
+        self._state = _OVER
+        self._value = value
+        if state == _WAITING:
             self._tell()
-        elif self._state == _BEGINNING:
-            self._state = _OVER
-            self._value = value
 
     def fail(self, error: BaseException) -> None:
         """What was waited for will not come."""
@@ -134,12 +135,12 @@ def _nobody(_value: Any, _error: BaseException | None) -> None:
 class ParkingLot:
     """All that is parked, at most `limit` of it. `kinds` has the kind of `Parked` of each wait. Polling thread only."""
 
-    def __init__(self, clock: Clock, kinds: dict[type, Callable[[Any, Any, Wake], Parked]], limit: int = 20000) -> None:
+    def __init__(self, clock: Clock, kinds: Mapping[type, type[Parked]], limit: int = 20000) -> None:
         self.clock = clock
         self.seconds = clock.seconds
         self.limit = limit
         self.parked: set[Parked] = set()
-        self.kinds = kinds
+        self._kinds = kinds
 
     @property
     def full(self) -> bool:
@@ -154,7 +155,7 @@ class ParkingLot:
         """
         if len(self.parked) >= self.limit:
             return _Refused(wait, owner, wake)
-        parked = self.kinds[type(wait)](wait, owner, wake)
+        parked = self._kinds[type(wait)](wait, owner, wake)
         parked.lot = self
         parked.since = self.seconds()
         self.parked.add(parked)
@@ -162,7 +163,7 @@ class ParkingLot:
 
     def part(self, wait: Wait[Any], owner: Any, wake: Wake) -> Parked:
         """A park that is part of another one, which alone is counted."""
-        return self.kinds[type(wait)](wait, owner, wake)
+        return self._kinds[type(wait)](wait, owner, wake)
 
     def statistics(self) -> dict[str, int]:
         """How many are parked, and how many may be."""

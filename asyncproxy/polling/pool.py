@@ -38,8 +38,8 @@ class UpstreamSettings(Protocol):
     max_idle: int
 
 
-class Surroundings:
-    """What every pool needs of the polling thread."""
+class Means:
+    """What every pool needs to connect."""
 
     def __init__(self, network: Any, deadlines: Deadlines, resolver: Resolver) -> None:
         self.network = network
@@ -50,14 +50,14 @@ class Surroundings:
 class ServerPool:
     """Connections to one server, in use and idle."""
 
-    def __init__(self, origin: Any, settings: Any, around: Surroundings) -> None:
+    def __init__(self, origin: Any, settings: Any, means: Means) -> None:
         self.origin: Origin = origin
         self.settings: UpstreamSettings = settings
         self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
         self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
-        self.deadlines = around.deadlines
-        self.network = around.network
-        self.resolver = around.resolver
+        self.deadlines = means.deadlines
+        self.network = means.network
+        self.resolver = means.resolver
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening = 0
@@ -276,18 +276,20 @@ class Group:
 class Upstreams:
     """Every group, by name; a URL makes a group of its own with `default` settings."""
 
-    def __init__(self, groups: dict[str, Any], default: Any, around: Surroundings) -> None:
-        self._around = around
+    def __init__(self, groups: dict[str, Any], default: Any, means: Means) -> None:
+        self._means = means
         self._default = default
         self._groups = {name: self._make(name, settings) for name, settings in groups.items()}
         self._by_url: dict[str, Group] = {}
+        self._known: dict[str | None, Group] = {**self._groups}
+        """Both of them, for one look."""
 
     def _make(self, name: str, settings: Any) -> Group:
-        return Group(name, [ServerPool(origin, settings, self._around) for origin in settings.servers])
+        return Group(name, [ServerPool(origin, settings, self._means) for origin in settings.servers])
 
     def acquire(self, forwarding: Forwarding, upstream: str | None) -> None:
         """Send `forwarding` to the group that `upstream` names, or to the URL it is."""
-        group = self._groups.get(upstream) or self._by_url.get(upstream)  # type: ignore[arg-type]
+        group = self._known.get(upstream)
         if group is not None:
             group.acquire(forwarding)
         elif upstream is None:
@@ -309,13 +311,14 @@ class Upstreams:
             self._drop_idle()
         key = str(origin)
         group = self._by_url.get(key) or self._make(key, self._default(origin))
-        self._by_url[key] = self._by_url[url] = group
+        self._by_url[key] = self._by_url[url] = self._known[url] = group
         return group
 
     def _drop_idle(self) -> None:
         for name, group in list(self._by_url.items()):
             if not any(pool.busy for pool in group.pools):
                 del self._by_url[name]
+                self._known.pop(name, None)
 
     def pools(self) -> list[ServerPool]:
         """The pool of every server."""

@@ -10,10 +10,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import ModuleError
-from asyncproxy.exchange.forwarding import VIA, Fields, make_block, without_length
+from asyncproxy.exchange.forwarding import VIA, Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.messages import Reply, Response
-from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.strands import Strand
 from asyncproxy.working.turns import CallTurn
 
@@ -25,10 +24,10 @@ _NOTHING: Final = object()
 
 def respond(exchange: Exchange, response: Response) -> None:
     """Send `response` to the client of `exchange`, which is RESPONDING."""
-    if type(response) is Reply and not response.replaced:
+    if type(response) is Reply and response.own_body is None:
         _relay(exchange, response)
         return
-    block = without_length(Fields(make_block(response.headers.raw)).passed)
+    block = without_length(Block(response.headers.raw).passed)
     body = response.body
     if isinstance(body, str):
         body = body.encode()
@@ -54,19 +53,18 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
 
 
 def _relay(exchange: Exchange, reply: Reply) -> None:
-    fields = reply.fields
-    block = fields.passed + VIA
-    if reply.touched:
-        block = without_length(Fields(make_block(reply.headers.raw)).passed) + VIA
-        if fields.length_value:  # the body is the upstream's still, whatever was done to its fields
-            block += b"\r\nContent-Length: " + fields.length_value
+    block = reply.passed + VIA
+    if reply.own_headers is not None:
+        block = without_length(Block(reply.own_headers.raw).passed) + VIA
+        if reply.length_value:  # the body is the upstream's still, whatever was done to its fields
+            block += b"\r\nContent-Length: " + reply.length_value
     stream = reply.stream
     exchange.started = True
-    if not isinstance(stream, BodyStream):
+    if type(stream) is bytes:
         exchange.client.answer(reply.status, block, stream)
         return
     exchange.source = stream
-    exchange.client.begin(reply.status, block, stream, told=bool(fields.length_value))
+    exchange.client.begin(reply.status, block, stream, told=bool(reply.length_value))
     stream.attach(exchange.client)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import Fields, make_block, upstream_head
+from asyncproxy.exchange.forwarding import Block, Fields, upstream_head
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
 from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
@@ -20,7 +20,6 @@ from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.parking import Parked, Wake
 
 if TYPE_CHECKING:
-    from asyncproxy.polling.http1 import ReplyHead
     from asyncproxy.polling.pool import ServerPool
     from asyncproxy.polling.upstream_connection import UpstreamConnection
 
@@ -45,20 +44,18 @@ class Forwarding(Parked, Due):
     _kept_size = 0
     _ends = NEVER
 
-    def __init__(
-        self, acquire: Callable[[Forwarding, str | None], None], wait: Forward, owner: Any, wake: Wake
-    ) -> None:
+    def __init__(self, wait: Forward, owner: Any, wake: Wake) -> None:
         self.wait = wait
         self.owner = owner
         self._wake = wake
-        self._acquire = acquire
         self.request: Request = wait.request
         self.timeout: float | None = wait.timeout
 
     def begin(self) -> None:
         """Ask for a connection to the upstream."""
-        self.owner.forwards.append(self)
-        self._acquire(self, self.wait.upstream or self.owner.upstream)
+        owner = self.owner
+        owner.forwards.append(self)
+        owner.flow.around.upstreams.acquire(self, self.wait.upstream or owner.binding.upstream)
 
     def send_over(self, connection: UpstreamConnection) -> None:
         """Send the request over `connection`, which is new or was idle."""
@@ -66,14 +63,14 @@ class Forwarding(Parked, Due):
         self.withdraw = None
         wait, request = self.wait, self.request
         target = wait.target or request.target
-        fields = request.fields if wait.headers is None else Fields(make_block(wait.headers))
+        fields: Fields = request if wait.headers is None else Block(wait.headers)
         head = upstream_head(
             request.method,
             target if target.startswith(b"/") else origin_form(target),
             fields.passed,
-            request.fields.host,
+            request.host_value,
             request.client_block,
-            b"" if request.length == 0 and fields is request.fields else self._framing(fields),
+            b"" if request.length == 0 and fields is request else self._framing(fields),
         )
         connection.send(self, head, request.method)
         if request.length == 0:
@@ -143,11 +140,13 @@ class Forwarding(Parked, Due):
 
     # What comes of it.
 
-    def arrived(self, head: ReplyHead, stream: BodyStream | bytes) -> None:
-        """The reply's head is there, its body in `stream`."""
-        if type(stream) is bytes:
-            self.finished()
-        self.ready(Reply(head.status, head, stream))
+    def arrived(self, reply: Reply) -> None:
+        """The reply's head is there, and its body, or a stream of it."""
+        if type(reply.stream) is bytes:
+            self.connection = None
+            if self.due != NEVER or not self.sent:
+                self.finished()
+        self.ready(reply)
 
     def lost(self, error: Exception, connection: UpstreamConnection | None = None, started: bool = False) -> None:
         """No reply will come over `connection`; try once more if it was kept alive and nothing was lost."""

@@ -14,9 +14,10 @@ from zope.interface import implementer
 
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.framing import FramingError
+from asyncproxy.exchange.messages import Reply
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Due
-from asyncproxy.polling.http1 import BadReply, Framing, ReplyHead, parse_reply
+from asyncproxy.polling.http1 import BadReply, Framing, parse_reply, reply_framing
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -37,7 +38,7 @@ class UpstreamConnection(Due):
     """Replies received whole on this connection."""
     _buffer = b""
     _framing: Framing | None = None
-    _head: ReplyHead | None = None
+    _head: Reply | None = None
     _method = ""
     _closing = False
 
@@ -98,24 +99,25 @@ class UpstreamConnection(Due):
         else:
             self._begin_body(head, rest)
 
-    def _take_informational(self, head: ReplyHead, rest: bytes) -> None:
+    def _take_informational(self, head: Reply, rest: bytes) -> None:
         """A 1xx is not the reply; the reply is still to come."""
         if head.status == 101:
             raise BadReply("it switches protocols, which nobody asked for")
         if rest:
             self._take_head(rest)
 
-    def _whole(self, head: ReplyHead, body: bytes, reusable: bool) -> None:
+    def _whole(self, head: Reply, body: bytes, reusable: bool) -> None:
         forwarding = self.forwarding
         assert forwarding is not None
         self.forwarding = None
         self._release(reusable and forwarding.sent)
-        forwarding.arrived(head, body)
+        head.stream = body
+        forwarding.arrived(head)
 
-    def _begin_body(self, head: ReplyHead, rest: bytes) -> None:
+    def _begin_body(self, head: Reply, rest: bytes) -> None:
         forwarding = self.forwarding
         assert forwarding is not None
-        framing = head.body()
+        framing = reply_framing(head)
         if framing.done:
             self._whole(head, b"", head.keep_alive and not rest)
             return
@@ -124,7 +126,8 @@ class UpstreamConnection(Due):
         self.pool.deadlines.set(self, self.pool.silence)
         if rest:
             self._take_body(rest)
-        forwarding.arrived(head, stream)
+        head.stream = stream
+        forwarding.arrived(head)
 
     def _take_body(self, data: bytes) -> None:
         framing, stream = self._framing, self.stream

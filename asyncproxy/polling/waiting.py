@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from asyncproxy.boundaries import Clock, DelayedCall, PollingThread
+from asyncproxy.boundaries import DelayedCall
 from asyncproxy.exchange.errors import ParkTimeout
 from asyncproxy.exchange.waits import (
     READINESS_TIMEOUT,
@@ -32,42 +32,18 @@ from asyncproxy.exchange.waits import (
     Sleep,
     Wait,
 )
-from asyncproxy.polling.parking import Parked, Wake
-from asyncproxy.polling.pool import Upstreams
+from asyncproxy.polling.parking import Parked
 from asyncproxy.polling.upstream import Forwarding, body_stream
-
-FetchCall = Callable[[Fetch], Deferred[Any]]
-Kinds = dict[type, Callable[[Any, Any, Wake], Parked]]
-
-
-def kinds_of_parks(
-    clock: Clock, descriptors: Any, polling: PollingThread, upstreams: Upstreams, fetch: FetchCall
-) -> Kinds:
-    """The table. `descriptors` is an IReactorFDSet, `fetch` sends a module's own request."""
-    return {
-        Forward: partial(Forwarding, upstreams.acquire),
-        Sleep: partial(Sleeping, clock),
-        Readiness: partial(Watching, clock, descriptors),
-        FutureDone: partial(AwaitingFuture, polling),
-        OnReactor: AwaitingCall,
-        Native: AwaitingNative,
-        Fetch: partial(Fetching, fetch),
-        BodyPiece: Reading,
-        Gather: Gathering,
-    }
 
 
 class Sleeping(Parked):
     """On a `Sleep`."""
 
-    def __init__(self, clock: Clock, wait: Sleep, owner: Any, wake: Wake) -> None:
-        super().__init__(wait, owner, wake)
-        self._clock = clock
-        self._alarm: DelayedCall | None = None
+    _alarm: DelayedCall | None = None
 
     def begin(self) -> None:
         """Set the timer."""
-        self._alarm = self._clock.callLater(self.wait.seconds, self._rang)
+        self._alarm = self.owner.flow.lot.clock.callLater(self.wait.seconds, self._rang)
 
     def _rang(self) -> None:
         self._alarm = None
@@ -99,17 +75,14 @@ class Reading(Parked):
 class AwaitingFuture(Parked):
     """On a `FutureDone`."""
 
-    def __init__(self, polling: PollingThread, wait: FutureDone[Any], owner: Any, wake: Wake) -> None:
-        super().__init__(wait, owner, wake)
-        self._polling = polling
-
     def begin(self) -> None:
         """Hear of the future's end, on whatever thread that comes."""
         future = self.wait.future
+        deliver = self.owner.flow.around.polling.deliver
         if future.done():
             self._done()
         else:
-            future.add_done_callback(lambda _: self._polling.deliver(self._done))
+            future.add_done_callback(lambda _: deliver(self._done))
 
     def _done(self) -> None:
         future = self.wait.future
@@ -157,13 +130,9 @@ class AwaitingCall(Parked):
 class Fetching(AwaitingCall):
     """On a `Fetch`."""
 
-    def __init__(self, fetch: FetchCall, wait: Fetch, owner: Any, wake: Wake) -> None:
-        super().__init__(wait, owner, wake)
-        self._fetch = fetch
-
     def begin(self) -> None:
         """Send the request."""
-        self._deferred = self._fetch(self.wait)
+        self._deferred = self.owner.flow.around.fetch(self.wait)
         self._deferred.addBoth(self._fired)
 
 
@@ -191,11 +160,7 @@ class AwaitingNative(Parked):
 class Watching(Parked):
     """On a `Readiness`; closes its descriptor when the wait is over."""
 
-    def __init__(self, clock: Clock, descriptors: Any, wait: Readiness, owner: Any, wake: Wake) -> None:
-        super().__init__(wait, owner, wake)
-        self._clock = clock
-        self._descriptors = descriptors
-        self._alarm: DelayedCall | None = None
+    _alarm: DelayedCall | None = None
 
     def begin(self) -> None:
         """Watch the descriptor, and the clock."""
@@ -203,8 +168,9 @@ class Watching(Parked):
         if seconds is None and self.deadline is None:
             seconds = READINESS_TIMEOUT
         if seconds is not None:
-            self._alarm = self._clock.callLater(seconds, self._late, seconds)
-        watch = self._descriptors.addWriter if self.wait.writing else self._descriptors.addReader
+            self._alarm = self.owner.flow.lot.clock.callLater(seconds, self._late, seconds)
+        descriptors = self.owner.flow.around.descriptors
+        watch = descriptors.addWriter if self.wait.writing else descriptors.addReader
         watch(self)
 
     def fileno(self) -> int:
@@ -238,8 +204,9 @@ class Watching(Parked):
             self._alarm.cancel()
             self._alarm = None
         if self.wait.fd >= 0:
-            self._descriptors.removeReader(self)
-            self._descriptors.removeWriter(self)
+            descriptors = self.owner.flow.around.descriptors
+            descriptors.removeReader(self)
+            descriptors.removeWriter(self)
             self.wait.abandon()
 
 
@@ -285,3 +252,17 @@ class Gathering(Parked):
         missing, self._missing = self._missing, {}
         for cancel in missing.values():
             cancel()
+
+
+KINDS: Final[Mapping[type, type[Parked]]] = {
+    Forward: Forwarding,
+    Sleep: Sleeping,
+    Readiness: Watching,
+    FutureDone: AwaitingFuture,
+    OnReactor: AwaitingCall,
+    Native: AwaitingNative,
+    Fetch: Fetching,
+    BodyPiece: Reading,
+    Gather: Gathering,
+}
+"""The kind of park of each kind of wait."""
