@@ -29,6 +29,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def must_be_free(port: int) -> None:
+    """Say so when somebody listens there already: we would take their server for ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as wrong:
+            raise RuntimeError(f"port {port} of 127.0.0.1: {wrong.strerror}") from None
+
+
 def most_files() -> int:
     """How many files a process may have open when it asks for all it can get."""
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20)
