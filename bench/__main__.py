@@ -4,6 +4,7 @@ import argparse
 import datetime
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from bench import proxies, report
 from bench.measures import MEASURES, Measure, Scale, Subject
 from bench.proxies import Place
 from examples.demo import children
+from examples.demo.children import Child
 from examples.demo.upstream import allow_many_files
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -70,11 +72,13 @@ def cores() -> tuple[set[int] | None, set[int] | None]:
     return {usable[0]}, {usable[1]}
 
 
-def trial(measure: Measure, name: str, place: Place, cpus: set[int] | None, scale: Scale) -> dict[str, float]:
+def trial(
+    measure: Measure, name: str, place: Place, upstream: Child, cpus: set[int] | None, scale: Scale
+) -> dict[str, float]:
     """Start one proxy, measure it, end it."""
     child = proxies.start(name, place, cpus)
     try:
-        return measure.trial(Subject(child, place.upstream_port), scale)
+        return measure.trial(Subject(child, upstream), scale)
     finally:
         child.stop()
 
@@ -105,7 +109,7 @@ def run(measures: list[Measure], wanted: list[str], scale: Scale, explicit: bool
                     print(f"{measure.name}, round {turn + 1}: {report.TITLES[name]}", flush=True)
                     where = Path(tempfile.mkdtemp(dir=folder))
                     place = Place(where, children.free_port(), upstream.port)
-                    attempt(results, measure, name, place, proxy_cpus, scale)
+                    attempt(results, measure, name, place, upstream, proxy_cpus, scale)
         finally:
             upstream.stop()
     return results
@@ -122,6 +126,7 @@ def write(path: Path, head: str, body: str) -> None:
 def main() -> None:
     """Read the options, check what is installed, run, report."""
     chosen = options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = named(chosen.proxies, list(proxies.COMMANDS), "proxy")
     only = named(chosen.only, [measure.name for measure in MEASURES], "measure")
     measures = [measure for measure in MEASURES if measure.name in only]

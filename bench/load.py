@@ -39,12 +39,30 @@ def wrk(port: int, seconds: float, *, close: bool = False, connections: int = 64
     return Counted(requests, micros / 1e6, p50 / 1e3, p99 / 1e3, errors)
 
 
-def connections_opened() -> int:
-    """How many connections this machine has opened so far: shows whether a client really reconnects."""
-    names, numbers = (
-        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Tcp:")
-    )
-    return int(numbers[names.index("ActiveOpens")])
+def is_kept(port: int, *, close: bool) -> bool:
+    """Whether the proxy keeps a client's connection after a reply, and answers on it again.
+
+    Asked of the proxy on one socket, before the load: where it hangs up, wrk can do nothing but connect anew.
+    (The system's own count of connections has everybody's in it.)
+    """
+    wish = "Connection: close\r\n" if close else ""
+    request = f"GET /small HTTP/1.1\r\nHost: 127.0.0.1\r\n{wish}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), 5) as client:
+        return all(is_answered(client, request, first=not turn) for turn in range(2))
+
+
+def is_answered(client: socket.socket, request: bytes, *, first: bool) -> bool:
+    """Whether a whole small reply comes before the other side hangs up; the first one must."""
+    received = b""
+    try:
+        client.sendall(request)
+        while not received.endswith(b"x\n") and (part := client.recv(4096)):
+            received += part
+    except ConnectionError:
+        received = b""
+    if first and not received.endswith(b"x\n"):
+        raise RuntimeError(f"a small GET was answered {received[:100]!r}")
+    return received.endswith(b"x\n")
 
 
 def swallow(reply: http.client.HTTPResponse, buffer: bytearray) -> int:

@@ -1,6 +1,7 @@
 """What is measured: each a function of one running proxy, and the lines it fills in the table."""
 
 import asyncio
+import os
 import statistics
 import threading
 import time
@@ -79,10 +80,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Subject:
-    """The proxy under measurement, freshly started, and the port of the upstream behind it."""
+    """The proxy under measurement, freshly started, and the upstream behind it."""
 
     child: Child
-    upstream_port: int
+    upstream: Child
 
     @property
     def port(self) -> int:
@@ -96,16 +97,25 @@ def warm(subject: Subject) -> None:
         load.ask(subject.port, "/small")
 
 
+def load_seconds(subject: Subject) -> float:
+    """CPU time of the load so far: of the upstream, and of every wrk that has ended."""
+    ours = os.times()
+    return subject.upstream.cpu_seconds() + ours.children_user + ours.children_system
+
+
 def small(subject: Subject, scale: Scale, *, close: bool = False) -> Numbers:
     """Small GETs on 64 connections; the CPU time is that of all the proxy's processes."""
+    if load.is_kept(subject.port, close=close) == close:
+        raise RuntimeError(
+            "client connections are " + ("kept though they should close" if close else "not kept")
+        )
     load.wrk(subject.port, 1, close=close)
-    cpu, opened = subject.child.cpu_seconds(), load.connections_opened()
+    busy, cpu = load_seconds(subject), subject.child.cpu_seconds()
     seen = load.wrk(subject.port, scale.seconds, close=close)
-    cpu, opened = subject.child.cpu_seconds() - cpu, load.connections_opened() - opened
-    if close and opened < 0.98 * seen.requests:
-        raise RuntimeError(f"{seen.requests} requests but only {opened} connections: it did not reconnect")
+    cpu, busy = subject.child.cpu_seconds() - cpu, load_seconds(subject) - busy
     found = {"cpu": cpu / seen.requests * 1e6, "rate": seen.requests / seen.seconds}
-    return found | {"p50": seen.p50, "p99": seen.p99, "errors": seen.errors}
+    found |= {"p50": seen.p50, "p99": seen.p99, "errors": float(seen.errors)}
+    return found | {"load": 100 * busy / seen.seconds}
 
 
 def connecting(subject: Subject, scale: Scale) -> Numbers:
@@ -227,7 +237,7 @@ def leaving(subject: Subject, scale: Scale) -> Numbers:
     times = []
     for number in range(scale.hang_ups):
         name = f"{subject.port}-{number}"
-        seen = load.hang_up(subject.port, subject.upstream_port, name, reset=bool(number % 2), patience=2.0)
+        seen = load.hang_up(subject.port, subject.upstream.port, name, reset=bool(number % 2), patience=2.0)
         if seen is None:
             return {"median": float("inf"), "most": float("inf")}
         times.append(seen * 1000)
@@ -238,10 +248,11 @@ def small_lines(*bars: Bar) -> tuple[Line, ...]:
     """The lines of the two small loads."""
     return (
         Line("cpu", "CPU a request", "us", bars),
-        Line("rate", "requests a second (one core for the load)", ""),
+        Line("rate", "requests a second", ""),
         Line("p50", "latency p50", "ms"),
         Line("p99", "latency p99", "ms"),
         Line("errors", "errors", "", (Bar(0, who=OURS),)),
+        Line("load", "load and upstream, of their core", "%"),
     )
 
 

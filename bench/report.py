@@ -155,7 +155,8 @@ the number held. Added latency is the client's time, from connect to the last by
 says it took itself. The probe of the last measures counts from when a request was due. "x" is the ratio to
 nginx in this run. nginx has one worker process, default reply buffers, no temporary file
 (proxy_max_temp_file_size 0), proxy_request_buffering off; Apache the event MPM, 512 threads;
-twisted.web.proxy Twisted's default reactor.
+twisted.web.proxy Twisted's default reactor. Where the load and upstream fill their core (100 %), requests a
+second and latency are limited by them as well as by the proxy; the CPU time of the proxy is not.
 """
 
 

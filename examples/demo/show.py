@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -170,6 +171,11 @@ def stack_kib() -> int:
     return 8192 if limit == resource.RLIM_INFINITY else limit // 1024
 
 
+def milliseconds(late: list[float], share: float) -> str:
+    """A percentile of the answered ones."""
+    return f"{percentile(late, share):.1f} ms" if late else "none"
+
+
 def size(kib: float) -> str:
     """KiB, MiB or GiB, as is readable."""
     if math.isnan(kib):
@@ -193,8 +199,8 @@ def table(stage: Stage, workers: int) -> str:
         ("threads in the process", str(seen.threads), f"{count:,} and more"),
         ("completed", f"{crowd.answered:,}", ""),
         ("errors", f"{crowd.errors:,}", ""),
-        ("added latency p50", f"{percentile(late, 0.5):.1f} ms", ""),
-        ("added latency p99", f"{percentile(late, 0.99):.1f} ms", ""),
+        ("added latency p50", milliseconds(late, 0.5), ""),
+        ("added latency p99", milliseconds(late, 0.99), ""),
         ("memory per held request", size(grown / max(1, seen.held)), f"{size(each)} for the bare thread"),
         ("memory for all of them", size(grown), f"{size(each * count)} for the bare threads"),
         (
@@ -262,6 +268,7 @@ def give(chosen: argparse.Namespace, folder: Path, upstream: int) -> int:
 def main() -> int:
     """Look whether it can be done here, then do it."""
     chosen = options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if chosen.held < 1 or 2 * chosen.held + 200 > children.most_files():
         print(f"--held: this system lets a process have {children.most_files()} files, two a held request")
         return 2
