@@ -1,0 +1,89 @@
+"""What ``--check`` prints: settings said back as the proxy will take them, defaults left out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from asyncproxy.configuration import values
+from asyncproxy.configuration.settings import Settings, Table, Upstream
+from asyncproxy.configuration.values import reader
+from asyncproxy.exchange.routing import by_precedence
+from asyncproxy.exchange.units import duration_text, size_text
+
+
+def describe(settings: Settings) -> str:
+    """What ``--check`` prints: listeners, routes in order of precedence, and what differs from the defaults."""
+    parts = [_columns(_listeners(settings)), _columns([_ROUTE_HEAD, *_route_rows(settings)])]
+    changed = _changed(settings)
+    if changed:
+        parts.append("not the default\n" + _columns(changed, "  "))
+    return "\n\n".join(parts)
+
+
+def _listeners(settings: Settings) -> list[Sequence[str]]:
+    server, admin = settings.server, settings.admin
+    rows: list[Sequence[str]] = [("listen", endpoint) for endpoint in server.listen]
+    if admin is not None:
+        rows.append(("admin", f"{admin.listen} ({'with a token' if admin.token else 'this machine only'})"))
+    rows.append(
+        ("workers", f"{server.workers} threads, {server.max_parked} parked and {server.max_queued} queued at most")
+    )
+    rows.append(("access log", f"{server.access_log} ({server.access_log_format})" if server.access_log else "off"))
+    return rows
+
+
+_ROUTE_HEAD: Final = ("PATH", "HOST", "METHODS", "MODULE", "FILTERS", "UPSTREAM", "TIMEOUT")
+
+
+def _route_rows(settings: Settings) -> list[Sequence[str]]:
+    return [
+        (
+            route.path,
+            route.host or "any",
+            " ".join(route.methods) if route.methods else "any",
+            route.module,
+            " > ".join(route.filters) or "-",
+            _group(route.upstream, settings.upstream),
+            "off" if route.timeout is None else duration_text(route.timeout),
+        )
+        for route in by_precedence(settings.route)
+    ]
+
+
+def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:
+    if name is None:
+        return "-"
+    servers = " ".join(str(server) for server in groups[name].servers)
+    return servers if servers == name else f"{name} -> {servers}"
+
+
+def _changed(settings: Settings) -> list[Sequence[str]]:
+    tables: dict[str, Table] = {"limits": settings.limits}
+    tables.update({f"upstream.{name}": group for name, group in settings.upstream.items()})
+    return [row for place, table in tables.items() for row in _differences(place, table)]
+
+
+def _differences(place: str, table: Table) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = []
+    for field in msgspec.structs.fields(type(table)):
+        value = getattr(table, field.name)
+        if not field.required and value != field.default:
+            said = _said(field.type, value), _said(field.type, field.default)
+            rows.append((f"{place}.{field.name}", said[0], f"(default {said[1]})"))
+    return rows
+
+
+def _said(kind: Any, value: Any) -> str:
+    read = reader(kind)
+    if read in (values.lasting, values.lasting_or_none, values.lasting_or_zero):
+        return duration_text(value) if value else "off"
+    if read in (values.some_bytes, values.bytes_or_zero):
+        return size_text(value) if value else "no limit" if read is values.bytes_or_zero else "0B"
+    return str(value)
+
+
+def _columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join((indent + line).rstrip() for line in lines)

@@ -1,0 +1,186 @@
+"""One value at a time: each function takes what TOML gave and returns what is stored.
+
+It raises ValueError for anything else, with what was given and what to write; it never guesses. Which field is read by
+which function is written at the field, in ``settings``.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import AddressValueError, IPv6Address
+from typing import Any, Final
+from urllib.parse import quote
+
+from msgspec import Meta
+
+from asyncproxy.exchange.origin import Origin
+from asyncproxy.exchange.routing import bare_host, normal_path
+from asyncproxy.exchange.units import duration, size
+
+ENDPOINT: Final = "tcp:8080:interface=127.0.0.1"
+
+_HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
+_HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+_METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
+
+
+def read_by(read: Callable[[object], object]) -> Meta:
+    """The mark on a field's type that has its value read by ``read``."""
+    return Meta(extra={"read": read})
+
+
+def reader(kind: Any) -> Callable[[object], object] | None:
+    """The function that a field's type is marked with, if any."""
+    for meta in getattr(kind, "__metadata__", ()):
+        if isinstance(meta, Meta) and meta.extra:
+            read: Callable[[object], object] = meta.extra["read"]
+            return read
+    return None
+
+
+def lasting(value: object) -> float:
+    """Seconds, more than none."""
+    if _is_off(value) or not (seconds := duration(value)):
+        raise ValueError(f'{shown(value)}: this cannot be off; write for example "30s"')
+    return seconds
+
+
+def lasting_or_none(value: object) -> float | None:
+    """Seconds, or None for ``"off"`` and 0."""
+    return lasting_or_zero(value) or None
+
+
+def lasting_or_zero(value: object) -> float:
+    """Seconds, or 0.0 for ``"off"`` and 0."""
+    return 0.0 if _is_off(value) else duration(value)
+
+
+def some_bytes(value: object) -> int:
+    """A size, more than nothing."""
+    if _is_off(value) or not (count := size(value)):
+        raise ValueError(f'{shown(value)} leaves no room at all; write for example "64KiB"')
+    return count
+
+
+def bytes_or_zero(value: object) -> int:
+    """A size, or 0 for ``"off"`` and 0."""
+    return 0 if _is_off(value) else size(value)
+
+
+def endpoints(value: object) -> tuple[str, ...]:
+    """Twisted endpoint strings, one or more."""
+    return tuple(endpoint(one) for one in _some(value, f'"{ENDPOINT}"'))
+
+
+def endpoint(value: object) -> str:
+    """A Twisted endpoint string. Twisted knows the kinds, which plugins add to; the usual mistakes are caught here."""
+    kind, fields, named = endpoint_parts(value) if isinstance(value, str) and "://" not in value else ("", [], {})
+    if not re.fullmatch(r"[a-z][a-z0-9_+-]*", kind) or kind == "localhost" or not (fields or named):
+        raise ValueError(f'{shown(value)} is not a Twisted endpoint; write for example "{ENDPOINT}"')
+    port = named.get("port", fields[0] if fields else "")
+    if kind == "tcp" and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
+        raise ValueError(f'"{value}" has no good port; write for example "{ENDPOINT}"')
+    return str(value)
+
+
+def endpoint_parts(text: str) -> tuple[str, list[str], dict[str, str]]:
+    r"""Kind, positional and named fields of ``kind:field:name=value``; ``\:`` is a colon in a value."""
+    kind, *rest = re.findall(r"(?:\\.|[^\\:])+", text) or [""]
+    pairs = [re.fullmatch(r"(?:([a-zA-Z]+)=)?(.*)", field, re.DOTALL) for field in rest]
+    fields = [(pair[1], re.sub(r"\\(.)", r"\1", pair[2])) for pair in pairs if pair]
+    return kind, [value for name, value in fields if not name], {name: value for name, value in fields if name}
+
+
+def servers(value: object) -> tuple[Origin, ...]:
+    """Addresses of servers, one or more."""
+    return tuple(Origin.parse(one) for one in _some(value, '"http://127.0.0.1:9000"'))
+
+
+def path(value: object) -> str:
+    """A path that requests can have; one that ``normal_path`` never gives would be a route that never matches."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError(f'{shown(value)} must begin with "/"')
+    if re.search(r"[?#]", value):
+        raise ValueError(f'"{value}" has a query or fragment, which routes do not look at; write the path alone')
+    if re.search(r"%[0-9A-Fa-f]{2}", value):
+        raise ValueError(f'"{value}" never matches: paths are compared decoded; write "{_normal(value)}"')
+    if "\ufffd" in value or _normal(quote(value)) != value:
+        raise ValueError(f'"{value}" never matches: paths are compared in normal form; write "{_normal(quote(value))}"')
+    return value
+
+
+def host(value: object) -> str:
+    """A host name, ``*.`` and a name, or an IPv6 address, in the spelling of ``bare_host``."""
+    text = value.lower() if isinstance(value, str) else ""
+    if _HOST_AND_PORT.fullmatch(text):
+        raise ValueError(f'"{value}" has a port, and hosts are compared without; write "{bare_host(text)}"')
+    if not _HOST_NAME.fullmatch(text) and not _is_ipv6(text):
+        raise ValueError(f'{shown(value)} is not a host; write for example "example.com" or "*.example.com"')
+    return bare_host(text)
+
+
+def methods(value: object) -> tuple[str, ...]:
+    """Methods, one or more, in upper case."""
+    names = [one.upper() if isinstance(one, str) else "" for one in _some(value, '"GET"')]
+    if not all(map(_METHOD.fullmatch, names)):
+        raise ValueError(f'{shown(value)}: not all of it are methods; write for example ["GET", "POST"]')
+    return tuple(dict.fromkeys(names))
+
+
+def access_log_format(value: object) -> str:
+    """How a line of the access log looks."""
+    if value not in ("combined", "json"):
+        raise ValueError(f'{shown(value)} is neither "combined" nor "json"; write one of them')
+    return str(value)
+
+
+def token(value: object) -> str:
+    """A secret that a header can carry. It is not shown, not even a bad one."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("must be text of visible ASCII characters without spaces, and not empty")
+    return value
+
+
+def module_name(value: object) -> str:
+    """The name of a module; who has it is ``discovery``'s to find out."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f'{shown(value)} is not a module; write for example "reverse" or "package.file:Class"')
+    return value.strip()
+
+
+def module_names(value: object) -> tuple[str, ...]:
+    """Names of modules, as many as there are."""
+    return tuple(module_name(one) for one in _one_or_many(value))
+
+
+def shown(value: object) -> str:
+    """A value in an error, as TOML would have it where that is simple."""
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _is_off(value: object) -> bool:
+    return value in ("off", "0") or (value == 0 and not isinstance(value, bool))
+
+
+def _one_or_many(value: object) -> list[object]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _some(value: object, example: str) -> list[object]:
+    values = _one_or_many(value)
+    if not values:
+        raise ValueError(f"is empty; write at least one, for example {example}")
+    return values
+
+
+def _normal(text: str) -> str:
+    try:
+        return normal_path(text.encode())
+    except ValueError:
+        return "/"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(IPv6Address(text[1:-1] if text.startswith("[") and text.endswith("]") else text))
+    except AddressValueError:
+        return False

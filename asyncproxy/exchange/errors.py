@@ -1,0 +1,97 @@
+"""Who broke the rule, client, module, upstream or we, and the status and words that say so.
+
+Everything that can end an exchange early is one of these classes or is turned into a 500. The client is told the
+status and a short reason; addresses, file names and tracebacks are for the log alone.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+
+class ProxyError(Exception):
+    """An exchange ends early for a reason that has a status and words of its own."""
+
+    status = 500
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__(words)
+        self.words = words
+
+
+class ClientError(ProxyError):
+    """The client broke a rule: `status` is 4xx, 501 or 505. Its connection closes after the reply."""
+
+    def __init__(self, status: int, words: str, fields: list[tuple[bytes, bytes]] | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+        self.fields = fields
+        """Header fields that go with the answer, such as Allow."""
+
+
+class ClientGone(ProxyError):
+    """The client left while its request waited. Raised once at the await; nobody is left to read an answer."""
+
+    status = 499
+
+    def __init__(self, words: str = "the client closed its connection") -> None:
+        super().__init__(words)
+
+
+class ParkTimeout(ProxyError):
+    """Nothing woke a parked request in time. Uncaught, the client gets 504."""
+
+    status = 504
+
+    def __init__(self, words: str = "what the request waited for did not come in time") -> None:
+        super().__init__(words)
+
+
+class Overloaded(ProxyError):
+    """A limit of ours is reached. Uncaught, the client gets 503 with Retry-After."""
+
+    status = 503
+
+
+class ModuleError(ProxyError):
+    """A module broke its contract, for instance returned what is no response. The client gets 500."""
+
+
+class UpstreamError(ProxyError):
+    """A forward or fetch failed.
+
+    `why` is one word, or two joined by a colon: ``refused``, ``reset``, ``bad``, ``unresolved``, ``full``, or
+    ``timeout:connect``, ``timeout:first-byte``, ``timeout:idle``, ``timeout:total``. Uncaught, the client gets
+    504 for a time-out, 503 for ``full``, else 502. `server` names the server, for the log.
+    """
+
+    def __init__(self, why: str, words: str, server: str = "") -> None:
+        super().__init__(words)
+        self.why = why
+        self.server = server
+        self.status = 504 if why.startswith("timeout") else 503 if why == "full" else 502
+
+    def __str__(self) -> str:
+        return f"{self.words} ({self.why}{', ' + self.server if self.server else ''})"
+
+
+def status_and_words(error: BaseException) -> tuple[int, str]:
+    """The status of `error` and what its client may read; anything not ours is a bare 500."""
+    if not isinstance(error, ProxyError):
+        return 500, ""
+    words = f"{error.words} ({error.why})" if isinstance(error, UpstreamError) else error.words
+    return error.status, "" if isinstance(error, ModuleError) else words
+
+
+def reason_phrase(status: int) -> str:
+    """The registered reason phrase of `status` (RFC 9110 section 15), or an empty string."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def error_text(status: int, words: str) -> bytes:
+    """The body of an error of ours: the status and its reason phrase, then `words`."""
+    line = f"{status} {reason_phrase(status)}"
+    return f"{line}: {words}\n".encode() if words else f"{line}\n".encode()

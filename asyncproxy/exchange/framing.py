@@ -1,0 +1,149 @@
+"""Where a body ends (RFC 9112 sections 6 and 7): by its length, by its last chunk, or with its connection.
+
+The rule: heads go through llhttp, bodies are framed here. So a body with a length passes without a copy, and what
+follows a message is known to the byte, which is what smuggling lives off. Anything that is not exactly the grammar
+raises `FramingError`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+SIZE_LINE_LIMIT: Final = 256
+TRAILERS_LIMIT: Final = 8192
+
+
+class FramingError(ValueError):
+    """The bytes break the rules of message framing; str() says which."""
+
+
+class LengthBody:
+    """A body of a length told beforehand."""
+
+    __slots__ = ("done", "left", "surplus")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.done = length == 0
+        self.surplus = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The part of `data` that is the body's; `done` and `surplus` tell when it ended and what came after."""
+        left = self.left - len(data)
+        if left > 0:
+            self.left = left
+            return data
+        self.done = True
+        if left < 0:
+            data, self.surplus = data[: self.left], data[self.left :]
+        self.left = 0
+        return data
+
+
+class UntilClose:
+    """A reply's body that lasts until its connection ends."""
+
+    __slots__ = ()
+    done: Final = False
+    surplus: Final = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """All of `data`."""
+        return data
+
+
+class ChunkedBody:
+    """A body in chunks (RFC 9112 section 7.1). Extensions are dropped, trailers kept apart in `trailers`."""
+
+    __slots__ = ("_buffer", "_left", "_trailer_bytes", "done", "surplus", "trailers")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._left = 0  # of the current chunk, its CRLF included; -1 among the trailers
+        self._trailer_bytes = 0
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self.done = False
+        self.surplus = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The body's bytes within `data`, without the framing; raises `FramingError`."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        pieces: list[bytes] = []
+        at = 0
+        while not self.done:
+            at, go_on = self._step(data, at, pieces)
+            if not go_on:
+                break
+        rest = data[at:] if at else data
+        if self.done:
+            self.surplus = rest
+        else:
+            self._buffer = rest
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _step(self, data: bytes, at: int, pieces: list[bytes]) -> tuple[int, bool]:
+        """Consume one element from `data` at `at`: the new place, and whether there may be another."""
+        if self._left > 0:
+            return self._take_data(data, at, pieces)
+        end = data.find(b"\r\n", at)
+        limit = SIZE_LINE_LIMIT if self._left == 0 else TRAILERS_LIMIT
+        if end < 0 or end - at > limit:
+            if len(data) - at > limit:
+                raise FramingError("a chunk-size or trailer line is too long")
+            if b"\n" in data[at:]:
+                raise FramingError("a bare LF among the chunks")
+            return at, False
+        if self._left == 0:
+            self._read_size(data[at:end])
+        else:
+            self._read_trailer(data[at:end])
+        return end + 2, True
+
+    def _take_data(self, data: bytes, at: int, pieces: list[bytes]) -> tuple[int, bool]:
+        available = len(data) - at
+        if self._left > 2:
+            piece = data[at : at + min(available, self._left - 2)]
+            if piece:
+                pieces.append(piece)
+                self._left -= len(piece)
+                at += len(piece)
+        if self._left > 2 or len(data) - at < 2:
+            if self._left == 2 and len(data) - at == 1 and data[at] != 13:
+                raise FramingError("a chunk is longer than its size")
+            return at, False
+        if data[at : at + 2] != b"\r\n":
+            raise FramingError("a chunk is longer than its size")
+        self._left = 0
+        return at + 2, True
+
+    def _read_size(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None:
+            raise FramingError("a chunk size is no hexadecimal number")
+        size = int(match[1], 16)
+        self._left = size + 2 if size else -1
+
+    def _read_trailer(self, line: bytes) -> None:
+        if not line:
+            self.done = True
+            return
+        self._trailer_bytes += len(line) + 2
+        if self._trailer_bytes > TRAILERS_LIMIT:
+            raise FramingError("the trailers are too long")
+        if not _TRAILER.fullmatch(line):
+            raise FramingError("a trailer is no header field")
+        name, _, value = line.partition(b":")
+        self.trailers.append((name, value.strip(b" \t")))
+
+
+def chunk(piece: bytes) -> bytes:
+    """`piece` as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -1,0 +1,342 @@
+"""Requests, responses and their bodies as module code sees them.
+
+The rule: what came from the wire is kept as received; text, paths and arguments are derived when asked for. A body
+that is still on its way is a `Body`: taking a piece of it parks.
+"""
+
+from __future__ import annotations
+
+import json as _json
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from http.cookies import CookieError, SimpleCookie
+from io import BytesIO
+from typing import IO, Any
+from urllib.parse import parse_qs, unquote
+
+from asyncproxy.exchange.forwarding import Sifted, sift
+from asyncproxy.exchange.headers import Headers, HeaderSource, RawHeaders, encode_field
+from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
+
+ResponseBody = bytes | str | Iterable[bytes | str] | AsyncIterable[bytes | str]
+
+
+class Body:
+    """A body that arrives piece by piece: ``async for piece in body``, or ``await body.read()`` for all of it.
+
+    Each takes what has come and parks when nothing has. A body can be read once.
+    """
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Request | Reply) -> None:
+        self.message = message
+
+    def read(self) -> BodyPiece:
+        """An awaitable of all that is left, as bytes."""
+        return BodyPiece(self.message, whole=True)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await BodyPiece(self.message, whole=False)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
+class Request:
+    """A client's request. Read it on any thread; its headers are read-only.
+
+    `id` is unique in the process's lifetime, `target` the bytes of the request line, `client` the peer's (address,
+    port), `route` the route's settings. `stream` and `file` are where the polling thread puts the body, as it arrives
+    or whole; read it through `body`, `read`, `content` or `data`.
+    """
+
+    __slots__ = (
+        "_args",
+        "_cookies",
+        "_fields",
+        "_headers",
+        "_path",
+        "_raw",
+        "client",
+        "file",
+        "http_version",
+        "id",
+        "length",
+        "method",
+        "route",
+        "scheme",
+        "stream",
+        "target",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        raw_headers: RawHeaders,
+        *,
+        identity: str = "0",
+        client: tuple[str, int] = ("127.0.0.1", 0),
+        scheme: str = "http",
+        http_version: str = "1.1",
+        length: int | None = 0,
+        route: Any = None,
+        stream: Any = b"",
+        fields: Sifted | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.id = identity
+        self.client = client
+        self.scheme = scheme
+        self.http_version = http_version
+        self.length = length
+        self.route = route
+        self._path: str | None = None
+        self._args: dict[str, list[str]] | None = None
+        self._cookies: dict[str, str] | None = None
+        self._headers: Headers | None = None
+        self._raw = raw_headers
+        self._fields = fields
+        self.stream = stream
+        self.file: IO[bytes] | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The request's fields, read-only."""
+        if self._headers is None:
+            self._headers = Headers.received(self._raw, frozen=True)
+        return self._headers
+
+    @property
+    def fields(self) -> Sifted:
+        """The fields sorted out for forwarding."""
+        if self._fields is None:
+            self._fields = sift(self._raw)
+        return self._fields
+
+    @property
+    def path(self) -> str:
+        """The target's path, percent-decoded, without the query."""
+        if self._path is None:
+            raw = self.target.partition(b"?")[0].decode("latin-1")
+            if "://" in raw[:8]:
+                raw = "/" + raw.split("://", 1)[1].partition("/")[2]
+            self._path = unquote(raw) if "%" in raw else raw
+        return self._path
+
+    @property
+    def query(self) -> str:
+        """What follows the first ``?`` of the target, as it came."""
+        return self.target.partition(b"?")[2].decode("latin-1")
+
+    @property
+    def args(self) -> dict[str, list[str]]:
+        """The query's arguments, each a list of its values in order."""
+        if self._args is None:
+            self._args = parse_qs(self.query, keep_blank_values=True)
+        return self._args
+
+    @property
+    def host(self) -> str:
+        """The authority that the request is for: the Host field, an empty string if there is none."""
+        return self.headers.get("host") or ""
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The request's cookies; those that are malformed are left out."""
+        if self._cookies is None:
+            jar: SimpleCookie = SimpleCookie()
+            for line in self.headers.getall("cookie"):
+                for crumb in line.split(";"):
+                    try:
+                        jar.load(crumb.strip())
+                    except CookieError:  # a client may send names that Python's jar refuses: others still count
+                        continue
+            self._cookies = {name: morsel.value for name, morsel in jar.items()}
+        return self._cookies
+
+    @property
+    def body(self) -> Body:
+        """The body as it arrives, for an async module. Left alone, `forward` streams it."""
+        return Body(self)
+
+    def read(self) -> BodyPiece:
+        """An awaitable of the whole body, or of what is left of it."""
+        return BodyPiece(self, whole=True)
+
+    @property
+    def content(self) -> IO[bytes]:
+        """The whole body as a file at its beginning, for a module whose `handle` is not async."""
+        if self.file is None:
+            if self.length != 0:
+                raise RuntimeError("the body is still arriving: use await request.read() or async for in request.body")
+            self.file = BytesIO()
+        self.file.seek(0)
+        return self.file
+
+    @property
+    def data(self) -> bytes:
+        """The whole body as bytes, for a module whose `handle` is not async."""
+        return self.content.read()
+
+    def forward(
+        self,
+        upstream: str | None = None,
+        *,
+        target: str | bytes | None = None,
+        headers: HeaderSource | None = None,
+        timeout: float | None = None,
+    ) -> Forward:
+        """An awaitable of the upstream's `Reply`: its head has arrived, its body is still streaming.
+
+        `upstream` is a name of the configuration or an ``http://`` URL, by default the route's; `target` replaces the
+        request's own, `headers` all of its headers (hop-by-hop ones are left out either way, ours are added);
+        `timeout` is seconds for the whole forward. Raises `UpstreamError` at the await.
+        """
+        raw_target = target.encode("ascii") if isinstance(target, str) else target
+        raw = None if headers is None else Headers(headers).raw
+        return Forward(self, upstream, raw_target, raw, timeout)
+
+    def fetch(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: HeaderSource | None = None,
+        data: Any = None,
+        json: Any = None,
+        timeout: float | None = None,
+    ) -> Fetch:
+        """An awaitable of a request of the module's own to any URL, as a `Fetched`; `timeout` in seconds.
+
+        Raises `UpstreamError` at the await.
+        """
+        return Fetch(url, method, None if headers is None else Headers(headers), data, json, timeout)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.id} {self.method} {self.target.decode('latin-1')} from {self.client[0]}>"
+
+
+class Response:
+    """An answer: status, headers and a body.
+
+    The body is bytes, str (sent as UTF-8), an iterable (pulled on a worker, one piece at a time as the client takes
+    them) or an async iterable (which may park between pieces). Of the first two the length is told to the client.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int = 200, headers: HeaderSource = (), body: ResponseBody = b"") -> None:
+        if not 200 <= status <= 599:
+            raise ValueError(f"status {status!r} is no final status: use 200 to 599")
+        self.status = status
+        self.headers = Headers(headers)
+        self.body = body
+
+    @classmethod
+    def text(cls, text: str, status: int = 200, headers: HeaderSource = ()) -> Response:
+        """Plain text."""
+        return cls._typed("text/plain; charset=utf-8", text.encode(), status, headers)
+
+    @classmethod
+    def html(cls, html: str, status: int = 200, headers: HeaderSource = ()) -> Response:
+        """An HTML page."""
+        return cls._typed("text/html; charset=utf-8", html.encode(), status, headers)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, headers: HeaderSource = ()) -> Response:
+        """`value` as JSON. Raises TypeError for what JSON cannot hold."""
+        return cls._typed("application/json", _json.dumps(value).encode(), status, headers)
+
+    @classmethod
+    def redirect(cls, url: str, status: int = 302, headers: HeaderSource = ()) -> Response:
+        """Sends the client to `url`."""
+        response = cls(status, headers)
+        response.headers["location"] = url
+        return response
+
+    @classmethod
+    def _typed(cls, kind: str, body: bytes, status: int, headers: HeaderSource) -> Response:
+        response = cls(status, headers, body)
+        if "content-type" not in response.headers:
+            response.headers.raw.append(encode_field("content-type", kind))
+        return response
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status}>"
+
+
+class Reply(Response):
+    """An upstream's answer to a forward, its body still on its way.
+
+    Return it, changed or not, and the body is relayed as it arrives with no worker held; or read it with
+    ``await reply.read()`` or ``async for piece in reply.body``. Assigning `body` replaces it and lets the upstream go.
+    `stream` is where the polling thread puts the body: bytes if it came with the head.
+    """
+
+    __slots__ = ("_body", "_fields", "_headers", "_raw", "length", "stream")
+
+    def __init__(self, status: int, raw_headers: RawHeaders, fields: Sifted, stream: Any, length: int | None) -> None:
+        self.status = status
+        self.stream = stream
+        self.length = length
+        self._raw = raw_headers
+        self._fields = fields
+        self._headers: Headers | None = None
+        self._body: ResponseBody | None = None
+
+    @property
+    def headers(self) -> Headers:  # type: ignore[override]
+        """The reply's fields; change them as you like."""
+        if self._headers is None:
+            self._headers = Headers.received(self._raw)
+        return self._headers
+
+    @property
+    def passed(self) -> RawHeaders:
+        """The fields that go on to the client: the upstream's, with whatever a module did to them."""
+        return self._fields.passed if self._headers is None else sift(self._headers.raw).passed
+
+    @property
+    def body(self) -> ResponseBody:
+        """The body as it arrives, or what it was replaced by."""
+        return Body(self) if self._body is None else self._body
+
+    @body.setter
+    def body(self, body: ResponseBody) -> None:
+        self._body = body
+
+    @property
+    def replaced(self) -> bool:
+        """Whether a module put another body in the place of the upstream's."""
+        return self._body is not None
+
+    def read(self) -> BodyPiece:
+        """An awaitable of the whole body, or of what is left of it."""
+        return BodyPiece(self, whole=True)
+
+
+class Fetched:
+    """The answer to `Request.fetch`, whole."""
+
+    __slots__ = ("content", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, content: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+    def text(self, encoding: str = "utf-8") -> str:
+        """The body as text; what cannot be decoded is replaced."""
+        return self.content.decode(encoding, "replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError if it is none."""
+        return _json.loads(self.content)
+
+    def __repr__(self) -> str:
+        return f"<Fetched {self.status}, {len(self.content)} bytes>"

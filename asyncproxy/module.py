@@ -1,0 +1,76 @@
+"""What a module author subclasses: a Resource whose requests may wait without holding a thread.
+
+A module's `handle` answers a request, or awaits, or parks. By default it runs on a worker and may block. `handle` is
+the only thing a module must have; settings are class annotations, filled from the configuration at start.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, get_type_hints
+
+import msgspec
+from twisted.web.resource import Resource
+
+from asyncproxy.exchange.messages import Request, Response
+from asyncproxy.exchange.outcomes import Park
+
+Outcome = Response | Park | Awaitable[Any]
+
+
+class Module(Resource):
+    """Answers requests. One instance serves all requests of its route, on any worker: guard what they share.
+
+    * `handle(request)`: plain, for one turn on a worker, with the request's body already whole; or ``async``, to await
+      what `asyncproxy` offers. It returns a `Response`, a `Park`, or an awaitable of a `Response`.
+    * ``blocking = False`` runs the turns on the polling thread: they must be short and never block.
+    * `whole_body` says whether the body is collected before `handle` is called; by default it is for a plain
+      `handle` and is not for an async one.
+    """
+
+    isLeaf = True
+    blocking: ClassVar[bool] = True
+    whole_body: ClassVar[bool | None] = None
+    proxy: Any = None
+    """The running proxy, set before the first request: `proxy.snapshot()` says what it holds."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.configure(settings)
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Fill the annotated attributes from `settings`. Raises ValueError that names the setting and the mend."""
+        known = settings_of(type(self))
+        for name, value in settings.items():
+            if name not in known:
+                names = ", ".join(sorted(known)) or "none"
+                raise ValueError(f"{type(self).__name__} has no setting {name!r}; it has: {names}")
+            try:
+                setattr(self, name, msgspec.convert(value, known[name]))
+            except msgspec.ValidationError as why:
+                raise ValueError(f"{type(self).__name__}.{name} = {value!r}: {why}") from None
+        for name in known:
+            if not hasattr(self, name):
+                raise ValueError(f"{type(self).__name__} needs the setting {name!r} and it has no default")
+
+    def handle(self, request: Request) -> Outcome:
+        """Answer `request`."""
+        raise TypeError(f"{type(self).__name__} has no handle(self, request)")
+
+    @classmethod
+    def is_async(cls) -> bool:
+        """Whether `handle` is a coroutine function."""
+        return inspect.iscoroutinefunction(cls.handle)
+
+    @classmethod
+    def wants_whole_body(cls) -> bool:
+        """Whether a request's body is collected before `handle` is called."""
+        return not cls.is_async() if cls.whole_body is None else cls.whole_body
+
+
+def settings_of(module: type[Module]) -> dict[str, Any]:
+    """The typed settings of `module`: its annotated attributes, by name, but for ClassVars and private ones."""
+    hints = get_type_hints(module)
+    inherited = set(get_type_hints(Module))
+    return {name: kind for name, kind in hints.items() if name not in inherited and not name.startswith("_")}

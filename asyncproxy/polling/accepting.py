@@ -1,0 +1,411 @@
+"""The client side: HTTP/1.1 connections, one request of each at a time, its limits and time-outs.
+
+The rule: a connection reads on while its request is answered, so that a hang-up is noticed at once; what comes early is
+kept, up to `pipeline_buffer`. Requests are answered in order. A request that breaks the grammar is answered once, and
+nothing after it is read as a request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from asyncproxy.boundaries import Producer
+from asyncproxy.exchange.errors import ClientError, ClientGone, error_text, reason_phrase
+from asyncproxy.exchange.forwarding import field_lines
+from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
+from asyncproxy.exchange.headers import RawHeaders
+from asyncproxy.polling.bodies import BodyStream
+from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.http1 import Framing, RequestHead, parse_request
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.flow import Exchange
+    from asyncproxy.polling.listening import Door
+
+LINGER: Final = 2.0
+"""Seconds that a refused body is read and dropped, so that its client gets to see the answer (RFC 9112 section 9.6)."""
+FLUSH: Final = 60.0
+"""Seconds that a client has to take what is left when its connection is to be closed."""
+
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status).encode()) for status in range(100, 600)
+}
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DROPPED: Final = UntilClose()
+"""The framing of a body that broke a rule: whatever comes is dropped until the connection ends."""
+_IDLE, _HEAD, _BUSY, _CLOSING = range(4)
+
+
+@implementer(IPushProducer)
+class ClientConnection(Due):
+    """One connection of a client: a plain Twisted protocol, and the `Client` of its exchanges."""
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_buffer",
+        "_chunked",
+        "_continues",
+        "_framing",
+        "_keep_alive",
+        "_looping",
+        "_method",
+        "_minor",
+        "_paused",
+        "_phase",
+        "_producer",
+        "door",
+        "exchange",
+        "peer",
+        "requests",
+        "transport",
+    )
+
+    def __init__(self, door: Door) -> None:
+        super().__init__()
+        self.door = door
+        self.transport: Any = None
+        self.exchange: Exchange | None = None
+        self.peer = ("", 0)
+        self.requests = 0
+        self._buffer = b""
+        self._framing: Framing | None = None
+        self._body: BodyStream | None = None
+        self._body_size = 0
+        self._producer: Producer | None = None
+        self._phase = _IDLE
+        self._looping = False
+        self._paused = False
+        self._continues = False
+        self._keep_alive = True
+        self._chunked = False
+        self._minor = 1
+        self._method = ""
+
+    # Twisted's side.
+
+    def makeConnection(self, transport: Any) -> None:
+        """Called by the transport: the connection is there."""
+        self.transport = transport
+        peer = transport.getPeer()
+        self.peer = (getattr(peer, "host", "unix"), getattr(peer, "port", 0))
+        transport.registerProducer(self, True)
+        self.door.connections.add(self)
+        self.door.deadlines.set(self, self.door.limits.head_timeout)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called by the transport."""
+        if self._framing is not None:
+            self._take_body(data)
+        elif self._phase == _CLOSING:
+            return
+        elif self.exchange is not None or self._looping:
+            self._keep(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._read_requests()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Called by the transport, once."""
+        self.door.deadlines.remove(self)
+        self.door.connections.discard(self)
+        self._phase = _CLOSING
+        self._buffer = b""
+        self._framing = self._producer = None
+        body, self._body = self._body, None
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.left()
+        if body is not None:
+            body.fail(ClientGone("the client closed its connection in its request's body"))
+
+    def expired(self) -> None:
+        """A deadline passed: idle for too long, a head or a body that does not come, or a close that hangs."""
+        if self._phase == _CLOSING:
+            self.transport.abortConnection()
+        elif self._framing is not None:
+            self._body_broke(ClientError(408, "the request's body stopped coming"))
+        elif self._buffer and self.exchange is None:
+            self._refuse_alone(ClientError(408, "the request's head did not come in time"))
+        elif self.exchange is None:
+            self._close()
+
+    # Requests in.
+
+    def _keep(self, data: bytes) -> None:
+        """Bytes of a next request, while this one is answered."""
+        self._buffer += data
+        if len(self._buffer) > self.door.limits.pipeline_buffer and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _read_requests(self) -> None:
+        """Take requests out of the buffer, as long as each is answered at once."""
+        self._looping = True
+        while self._buffer and self.exchange is None and self._framing is None and self._phase != _CLOSING:
+            if not self._read_request():
+                break
+        self._looping = False
+
+    def _read_request(self) -> bool:
+        """Take one request out of the buffer; False if its head is not whole."""
+        data = self._buffer
+        if data[:1] in (b"\r", b"\n"):
+            data = self._buffer = data.lstrip(b"\r\n") if data[:2] in (b"\r\n", b"\r") else data
+            if data in (b"", b"\r"):
+                return False
+        end = data.find(b"\r\n\r\n") + 4
+        limits = self.door.limits
+        if end < 4 or end > limits.head:
+            return self._await_head(data, end)
+        self._buffer = data[end:]
+        try:
+            head = parse_request(data[:end], limits.request_line)
+        except ClientError as error:
+            self._refuse_alone(error)
+            return True
+        self._admit(head)
+        return True
+
+    def _await_head(self, data: bytes, end: int) -> bool:
+        """The head is not whole yet, or is too long."""
+        limits = self.door.limits
+        if len(data) > limits.request_line + 64 and b"\r\n" not in data[: limits.request_line + 64]:
+            self._refuse_alone(ClientError(414, f"the request line is longer than {limits.request_line} bytes"))
+        elif len(data) > limits.head or end > limits.head:
+            self._refuse_alone(ClientError(431, f"the request's head is longer than {limits.head} bytes"))
+        elif self._phase == _IDLE:
+            self._phase = _HEAD
+            self.door.deadlines.set(self, limits.head_timeout)
+        return False
+
+    def _admit(self, head: RequestHead) -> None:
+        """A head is whole: make it an exchange, or refuse it."""
+        self._phase = _BUSY
+        self.due = NEVER
+        self.requests += 1
+        self._keep_alive = head.keep_alive
+        self._minor = head.minor
+        self._method = head.method
+        self._chunked = False
+        stream: BodyStream | bytes = b""
+        if head.length != 0:
+            limit = self.door.limits.body
+            if limit and head.length is not None and head.length > limit:
+                self._refuse_alone(ClientError(413, f"the request's body is longer than {limit} bytes"))
+                return
+            stream = self._expect_body(head)
+        try:
+            exchange = self.exchange = self.door.admit(self, head, stream)
+        except ClientError as error:
+            self._keep_alive = self._keep_alive and error.status != 400
+            self.refuse(error.status, error.words, error.fields)
+            return
+        if self._framing is not None and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._take_body(data)
+        exchange.flow.start(exchange)
+
+    def _expect_body(self, head: RequestHead) -> BodyStream:
+        self._framing = head.body()
+        self._body_size = 0
+        self._body = stream = BodyStream(self)
+        self._continues = head.expects_continue
+        if head.expects_continue:
+            stream.pause()
+        else:
+            self.door.deadlines.set(self, self.door.limits.body_idle)
+        return stream
+
+    def _take_body(self, data: bytes) -> None:
+        """Bytes of the request's body."""
+        framing, body = self._framing, self._body
+        assert framing is not None
+        if framing is _DROPPED:
+            return
+        try:
+            piece = framing.feed(data)
+        except FramingError as why:
+            self._body_broke(ClientError(400, f"malformed body: {why}"))
+            return
+        self._body_size += len(piece)
+        limit = self.door.limits.body
+        if limit and self._body_size > limit:
+            self._body_broke(ClientError(413, f"the request's body is longer than {limit} bytes"))
+            return
+        if framing.done:
+            self._framing = self._body = None
+            self._buffer = framing.surplus
+            self._continues = False
+            self.due = NEVER
+        else:
+            self.door.deadlines.set(self, self.door.limits.body_idle)
+        if body is not None:
+            if piece:
+                body.feed(piece)
+            if framing.done:
+                body.end()
+
+    def _body_broke(self, error: ClientError) -> None:
+        """The request's body breaks a rule: whoever takes it hears so; nothing after it is read as a request."""
+        self._keep_alive = False
+        self._framing = _DROPPED
+        self._buffer = b""
+        self.due = NEVER
+        body, self._body = self._body, None
+        if body is not None:
+            body.fail(error)
+
+    # As the source of the request's body.
+
+    def pause(self) -> None:
+        """Whoever takes the body is slow."""
+        if not self._continues and self._phase == _BUSY:
+            self.due = NEVER
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """The body is wanted, or wanted again."""
+        if self._phase != _BUSY:
+            return
+        if self._framing is not None:
+            self.door.deadlines.set(self, self.door.limits.body_idle)
+        if self._continues:
+            self._continues = False
+            self.transport.write(_CONTINUE)
+        self.transport.resumeProducing()
+
+    def drop(self) -> None:
+        """Nobody wants the rest of the body: it is read to its end and dropped."""
+        self._body = None
+
+    # As the client of an exchange: the response out.
+
+    def answer(self, status: int, fields: RawHeaders, body: bytes, length: int | None) -> None:
+        """Send a whole response."""
+        if self._method == "HEAD" or status == 204 or status == 304:
+            body = b""
+            length = None if status == 204 or (status == 304 and not length) else length
+        self.transport.write(self._head(status, fields, length) + body)
+        self._done()
+
+    def begin(self, status: int, fields: RawHeaders, length: int | None, producer: Producer) -> None:
+        """Send a response's head; its body follows by `piece`."""
+        self._producer = producer
+        self._chunked = length is None and self._minor == 1
+        if length is None and self._minor == 0:
+            self._keep_alive = False
+        self.transport.write(self._head(status, fields, length))
+
+    def _head(self, status: int, fields: RawHeaders, length: int | None) -> bytes:
+        """A response's head; the framing and connection options are told here and nowhere else."""
+        lines = field_lines(fields) + b"\r\n" if fields else b""
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        else:
+            framing = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
+        if self._framing is not None or not self.door.open:
+            self._keep_alive = False  # what is left of the request's body, or of us, is not worth another request
+        if not self._keep_alive:
+            framing += b"Connection: close\r\n"
+        elif self._minor == 0:
+            framing += b"Connection: keep-alive\r\n"
+        return b"%b%b%b\r\n" % (_STATUS_LINES[status], lines, framing)
+
+    def piece(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        self.transport.write(chunk(data) if self._chunked else data)
+
+    def end(self) -> None:
+        """The body is complete."""
+        if self._chunked:
+            self.transport.write(LAST_CHUNK)
+        self._done()
+
+    def failed(self, error: Exception) -> None:
+        """The body that was being relayed is cut by its upstream."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.failed(error)
+
+    def cut(self) -> None:
+        """Close the connection at once, so that the client cannot take the body for a whole one."""
+        self.exchange = None
+        self._phase = _CLOSING
+        self._producer = None
+        self.transport.unregisterProducer()
+        self.transport.abortConnection()
+
+    def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
+        """Send an error of ours, in short plain text."""
+        body = error_text(status, words)
+        fields = [(b"Content-Type", b"text/plain; charset=utf-8"), *(fields or [])]
+        if status == 503:
+            fields.append((b"Retry-After", b"1"))
+        self._chunked = False
+        self.answer(status, fields, body, len(body))
+
+    def _refuse_alone(self, error: ClientError) -> None:
+        """Refuse what did not become an exchange, and read nothing more as a request."""
+        self._framing = _DROPPED
+        self._body = None
+        self.refuse(error.status, error.words, error.fields)
+
+    def _done(self) -> None:
+        """The response's last byte is written: on to the next request, or to the close."""
+        exchange, self.exchange = self.exchange, None
+        self._producer = None
+        if exchange is not None:
+            exchange.sent()
+        if self._framing is not None:
+            self._linger()
+        elif not self._keep_alive:
+            self._close()
+        else:
+            self._phase = _IDLE
+            self.door.deadlines.set(self, self.door.limits.keep_alive)
+            if self._paused:
+                self._paused = False
+                self.transport.resumeProducing()
+            if self._buffer and not self._looping:
+                self._read_requests()
+
+    def _close(self) -> None:
+        """Close once everything is written."""
+        self._phase = _CLOSING
+        self._buffer = b""
+        self.door.deadlines.set(self, FLUSH)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _linger(self) -> None:
+        """End our side, and drop what the client still sends, or its kernel would throw our answer away."""
+        self._phase = _CLOSING
+        self._framing = self._body = None
+        self._buffer = b""
+        self.door.deadlines.set(self, LINGER)
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        self.transport.resumeProducing()
+
+    # As the producer of the response: called by the transport when the client is slow or keeps up again.
+
+    def pauseProducing(self) -> None:
+        """The client takes the response more slowly than it comes."""
+        if self._producer is not None:
+            self._producer.pause()
+
+    def resumeProducing(self) -> None:
+        """The client keeps up again."""
+        if self._producer is not None:
+            self._producer.resume()
+
+    def stopProducing(self) -> None:
+        """The transport is lost; `connectionLost` tells."""
+
+    def __repr__(self) -> str:
+        state = ("idle", "reading a head", f"with {self.exchange!r}", "closing")[self._phase]
+        return f"<ClientConnection {self.peer[0]}:{self.peer[1]} {state}, {self.requests} requests>"

@@ -1,0 +1,171 @@
+"""A body on its way from a socket to whoever wants it, with back-pressure, in either direction.
+
+The rule: bytes are kept only while nobody takes them, and at most `limit` of them before the source is told to wait.
+Whoever wants the body is its sink (an upstream's connection, the client's, a spool) or reads it piece by piece; there
+is one of them at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from asyncproxy.boundaries import Sink, Source
+
+HIGH_WATER = 64 * 1024
+"""Bytes kept for a sink that is not there yet before the source is paused."""
+
+Reader = Callable[[bytes, Exception | None], None]
+
+
+class BodyStream:
+    """See the file's head. `ended` and `error` tell whether and how the source is through; polling thread only."""
+
+    __slots__ = (
+        "_kept",
+        "_paused",
+        "_reader",
+        "_reader_wants_all",
+        "_sink",
+        "_size",
+        "ended",
+        "error",
+        "limit",
+        "source",
+    )
+
+    def __init__(self, source: Source | None = None, limit: int = HIGH_WATER) -> None:
+        self.source = source
+        self.limit = limit
+        self.ended = False
+        self.error: Exception | None = None
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._sink: Sink | None = None
+        self._reader: Reader | None = None
+        self._reader_wants_all = False
+
+    @classmethod
+    def whole(cls, body: bytes) -> BodyStream:
+        """A body that is all there."""
+        stream = cls()
+        if body:
+            stream._kept.append(body)
+            stream._size = len(body)
+        stream.ended = True
+        return stream
+
+    # The source's side.
+
+    def feed(self, data: bytes) -> None:
+        """`data` has arrived."""
+        if self._sink is not None:
+            self._sink.piece(data)
+            return
+        self._kept.append(data)
+        self._size += len(data)
+        if self._reader is not None and not self._reader_wants_all:
+            self._serve_reader()
+        elif self._size > self.limit and not self._reader_wants_all:
+            self.pause()
+
+    def end(self) -> None:
+        """The body is complete."""
+        self.ended = True
+        self.source = None
+        if self._sink is not None:
+            sink, self._sink = self._sink, None
+            sink.end()
+        elif self._reader is not None:
+            self._serve_reader()
+
+    def fail(self, error: Exception) -> None:
+        """The body is cut; nothing more will come."""
+        if self.ended or self.error is not None:
+            return
+        self.error = error
+        self.source = None
+        if self._sink is not None:
+            sink, self._sink = self._sink, None
+            sink.failed(error)
+        elif self._reader is not None:
+            self._serve_reader()
+
+    # The taker's side.
+
+    def attach(self, sink: Sink) -> None:
+        """`sink` takes what has come and what comes, until the end, a failure, or `detach`."""
+        kept, self._kept, self._size = self._kept, [], 0
+        self._sink = sink
+        for data in kept:
+            sink.piece(data)
+        if self._sink is not sink:
+            return
+        if self.ended:
+            self._sink = None
+            sink.end()
+        elif self.error is not None:
+            self._sink = None
+            sink.failed(self.error)
+        else:
+            self.resume()
+
+    def detach(self) -> None:
+        """The sink takes no more; what comes is kept, within the limit."""
+        self._sink = None
+
+    def read(self, reader: Reader, *, whole: bool) -> None:
+        """Call `reader(data, error)` once, with what is there or comes next, or with all of the rest if `whole`."""
+        self._reader = reader
+        self._reader_wants_all = whole
+        if self.ended or self.error is not None or (self._kept and not whole):
+            self._serve_reader()
+        else:
+            self.resume()
+
+    def stop_reading(self) -> None:
+        """Whoever read wants no more; safe to call at any time."""
+        self._reader = None
+        self._reader_wants_all = False
+
+    def pause(self) -> None:
+        """The source shall wait."""
+        if not self._paused and self.source is not None:
+            self._paused = True
+            self.source.pause()
+
+    def resume(self) -> None:
+        """The source may go on."""
+        if self._paused and self.source is not None:
+            self._paused = False
+            self.source.resume()
+
+    def drop(self) -> None:
+        """Nobody wants the rest: the source is told, and what is kept is dropped."""
+        self._kept.clear()
+        self._size = 0
+        self._sink = self._reader = None
+        source, self.source = self.source, None
+        if source is not None:
+            source.drop()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no byte of it has been taken."""
+        return self._sink is None and self._reader is None
+
+    def _serve_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        data, self._kept, self._size = b"".join(self._kept), [], 0
+        error = None if data and not self._reader_wants_all else self.error
+        self._reader_wants_all = False
+        if not self.ended and error is None:
+            self.resume()
+        if reader is not None:
+            reader(data, error)
+
+    def __repr__(self) -> str:
+        state = (
+            "ended" if self.ended else f"cut: {self.error}" if self.error else "paused" if self._paused else "flowing"
+        )
+        return f"<BodyStream {state}, {self._size} bytes kept>"

@@ -1,0 +1,470 @@
+"""One exchange walked through its life. Read this first.
+
+    admit -> begin -> a turn -> its outcome: answer | park | start a coroutine -> ... -> answer -> finish
+
+The rule: all of it happens on the polling thread, but for the turns that `run` hands to the workers. Turns of one
+exchange never overlap: the next begins when what came of the one before has been read. The client may leave, and time
+may run out, at any stage; `interrupt` says what becomes of each. The steps are those of `exchange.lifecycle`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from asyncproxy.boundaries import Client, Workers
+from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
+from asyncproxy.exchange.lifecycle import (
+    ANSWERED,
+    BEGAN,
+    ENDED,
+    FINISHED,
+    HANDED,
+    PARKED,
+    QUEUED,
+    RECEIVING,
+    RESPONDING,
+    WAITED,
+    WORKING,
+    Life,
+)
+from asyncproxy.exchange.messages import Request, Response
+from asyncproxy.exchange.outcomes import Park
+from asyncproxy.exchange.waits import Wait, as_wait
+from asyncproxy.polling.bodies import BodyStream
+from asyncproxy.polling.deadlines import Deadlines, Due
+from asyncproxy.polling.parking import Cancel, Parked, ParkingLot, Wake
+from asyncproxy.polling.responding import Piecewise, respond
+from asyncproxy.polling.spooling import Spool
+from asyncproxy.polling.steps import FirstCall, ParkStep
+from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.upstream import Forwarding
+from asyncproxy.working.turns import CallTurn
+
+_log = Logger()
+
+
+class Binding(Protocol):
+    """A route, and the module that answers its requests; made by `service`."""
+
+    path: str
+    module: Any
+    name: str
+    blocking: bool
+    is_async: bool
+    whole_body: bool
+    upstream: str | None
+    timeout: float | None
+
+
+class TurnOwner(Protocol):
+    """Who asked for a turn."""
+
+    main: bool
+
+    def turned(self, turn: CallTurn) -> None:
+        """The turn has ended."""
+
+    def interrupted(self, error: BaseException) -> None:
+        """The turn was withdrawn before it began, because of `error`."""
+
+
+class Exchange(Life):
+    """One request and its response, from first byte in to last byte out."""
+
+    __slots__ = (
+        "_asked",
+        "_deadline",
+        "_pumping",
+        "binding",
+        "client",
+        "context",
+        "flow",
+        "forwards",
+        "gone",
+        "park_is_limited",
+        "parked",
+        "request",
+        "source",
+        "started",
+        "turn",
+        "verdict",
+    )
+
+    def __init__(self, flow: Flow, binding: Binding, request: Request, client: Client, now: float) -> None:
+        super().__init__(now)
+        self.flow = flow
+        self.binding = binding
+        self.request = request
+        self.client = client
+        self.context: Context = copy_context()
+        self.turn: CallTurn | None = None
+        """The turn that is queued or running."""
+        self.parked: Parked | None = None
+        """What the module's own line of code waits for."""
+        self.forwards: list[Forwarding] = []
+        self.source: BodyStream | Piecewise | Spool | None = None
+        """What feeds the client, or the body's spool before the first turn."""
+        self.gone = False
+        self.started = False
+        """Whether the response's head is out."""
+        self.verdict: ProxyError | None = None
+        """What the module's code is to be told at its next wait: that the client left, or that time is up."""
+        self.park_is_limited = False
+        self._asked: list[tuple[TurnOwner, Callable[..., Any], tuple[Any, ...]]] = []
+        self._pumping = False
+        self._deadline: Due | None = None
+
+    @property
+    def upstream(self) -> str | None:
+        """The route's upstream, which a bare forward uses."""
+        return self.binding.upstream
+
+    # Turns.
+
+    def begin(self) -> None:
+        """The module's turn has come: its first."""
+        binding = self.binding
+        if binding.is_async:
+            Strand(self, binding.module.handle(self.request), self.concluded, main=True).start()
+        else:
+            self.run(FirstCall(self), binding.module.handle, self.request)
+
+    def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
+        """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
+        self._asked.append((owner, call, args))
+        if not self._pumping:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Take the turns that were asked for: one at a time on the workers, or here one after the other."""
+        while self._asked and self.turn is None and self.stage != ENDED:
+            owner, call, args = self._asked.pop(0)
+            self.turn = turn = CallTurn(owner, call, args, self.context, self.turned, self.flow.seconds)
+            if self.binding.blocking:
+                self.enter(HANDED, self.flow.seconds())
+                self.flow.workers.do(turn)
+                return
+            self._pumping = True
+            turn.run()
+            self._read(turn)
+
+    def turned(self, turn: CallTurn) -> None:
+        """A turn on a worker has ended."""
+        self._read(turn)
+        self._pump()
+
+    def _read(self, turn: CallTurn) -> None:
+        """What came of `turn` decides the next step; turns that are asked for meanwhile wait until it is decided."""
+        self.turn = None
+        self._pumping = True
+        self.enter(BEGAN, turn.began)
+        turn.owner.turned(turn)
+        if self.stage == WORKING:
+            self.enter(WAITED, turn.ended)
+        self._pumping = False
+
+    def spawn(self, coroutine: Any, wake: Wake) -> Cancel:
+        """Run `coroutine` beside the module's own line of code; its end wakes. Gives the way to cancel it."""
+        strand = Strand(self, coroutine, wake, main=False)
+        strand.start()
+        return strand.cancel
+
+    # What a turn of the module's own line of code may come to.
+
+    def concluded(self, value: Any, error: BaseException | None) -> None:
+        """`handle` has returned or raised, or what it returned to be waited for has come."""
+        self.parked = None
+        if error is not None:
+            self.failed(error)
+        elif isinstance(value, Response):
+            self.answer(value)
+        elif isinstance(value, Wait):
+            self._park(value, self.concluded)
+        elif isinstance(value, Park):
+            ParkStep(self, value).park()
+        elif inspect.iscoroutine(value):
+            Strand(self, value, self.concluded, main=True).start()
+        else:
+            self._conclude_other(value)
+
+    def _conclude_other(self, value: Any) -> None:
+        try:
+            wait = as_wait(value)
+        except TypeError:
+            kind = type(value).__name__
+            self.failed(ModuleError(f"{self.binding.name}: handle returned {kind}, not a Response, Park or awaitable"))
+            return
+        self.concluded(wait, None)
+
+    def _park(self, wait: Wait[Any], wake: Wake) -> None:
+        """Park on `wait`, unless the module is to be told something first."""
+        verdict = self.take_verdict()
+        if verdict is not None:
+            wait.abandon()
+            wake(None, verdict)
+        else:
+            self.flow.lot.park(wait, self, wake, take=self.took)
+
+    def took(self, parked: Parked) -> None:
+        """The module's own line of code is parked."""
+        self.parked = parked
+        self.waiting = parked.wait.column
+
+    def take_verdict(self) -> ProxyError | None:
+        """What the module is to be told at this wait, once."""
+        verdict, self.verdict = self.verdict, None
+        return verdict
+
+    def answer(self, response: Response) -> None:
+        """Send `response`, if anybody is left to read it."""
+        if self.gone:
+            self.finish()
+            return
+        self.enter(ANSWERED, self.flow.seconds())
+        try:
+            respond(self, response)
+        except Exception as error:  # noqa: BLE001 - a response that cannot be sent is its module's failure
+            self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        """The module's line of code ended in `error`: the client is told by status, the log by file and line."""
+        self.flow.log_failure(self, error)
+        if self.gone:
+            self.finish()
+        elif self.started:
+            self.client.cut()
+            self.finish()
+        else:
+            status, words = status_and_words(error)
+            self.refuse(status, words)
+
+    def refuse(self, status: int, words: str) -> None:
+        """Answer with an error of ours."""
+        if self.stage != RESPONDING:
+            self.enter(ANSWERED, self.flow.seconds())
+        self.started = True
+        self.client.refuse(status, words)
+
+    # The client's side.
+
+    def sent(self) -> None:
+        """The client's connection has taken the response's last byte."""
+        if self.stage != ENDED:
+            self.finish()
+
+    def left(self) -> None:
+        """The client has closed its connection."""
+        if not self.gone and self.stage != ENDED:
+            self.gone = True
+            self.interrupt(ClientGone())
+
+    def late(self) -> None:
+        """The route's time is up."""
+        if self.stage == ENDED or self.gone:
+            return
+        error = ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s")
+        if self.started:
+            self.client.cut()
+            self.gone = True
+        self.interrupt(error)
+
+    def interrupt(self, error: ProxyError) -> None:
+        """Tell whoever has the exchange now that it is over: each stage in its own way."""
+        stage = self.stage
+        if stage == RECEIVING or (stage == RESPONDING and self.turn is None):
+            self._stop_source()
+            self.finish() if self.gone else self.failed(error)
+        elif stage == PARKED and self.parked is not None:
+            self.parked.interrupt(error)
+        elif (
+            stage == QUEUED and self.turn is not None and self.turn.owner.main and self.flow.workers.withdraw(self.turn)
+        ):
+            turn, self.turn = self.turn, None
+            self._withdrawn(turn, error)
+        else:
+            self.verdict = error
+
+    def _withdrawn(self, turn: CallTurn, error: ProxyError) -> None:
+        """A turn nobody has begun: its owner is told instead, as if it had run and failed."""
+        self._pumping = True
+        now = self.flow.seconds()
+        self.enter(BEGAN, now)
+        turn.owner.interrupted(error)
+        if self.stage == WORKING:
+            self.enter(WAITED, now)
+        self._pumping = False
+        self._pump()
+
+    def _stop_source(self) -> None:
+        source, self.source = self.source, None
+        if source is not None:
+            source.drop()
+
+    def finish(self) -> None:
+        """The end, in whatever way: everything that the exchange holds is let go."""
+        self.enter(FINISHED, self.flow.seconds())
+        self._asked.clear()
+        self._stop_source()
+        for forwarding in self.forwards:
+            forwarding.cancel()
+        self.forwards.clear()
+        if self.request.file is not None:
+            self.request.file.close()
+        if self._deadline is not None:
+            self.flow.deadlines.remove(self._deadline)
+            self._deadline = None
+        self.parked = None
+        self.flow.ended(self)
+
+    def limit(self, seconds: float) -> None:
+        """Be `late` in `seconds`."""
+        self._deadline = _RouteDeadline(self)
+        self.flow.deadlines.set(self._deadline, seconds)
+
+    @property
+    def shown_stage(self) -> str:
+        """The stage as an onlooker sees it: a turn that a worker has begun is WORKING before it has come back."""
+        return WORKING if self.stage == QUEUED and self.turn is not None and self.turn.began else self.stage
+
+    def place(self) -> str:
+        """Where the module's code waits, as ``file.py:31``; an empty string if no code of it waits."""
+        return self.parked.place() if self.parked is not None else ""
+
+    def __repr__(self) -> str:
+        waiting = f" on {self.parked.wait.describe()} at {self.place() or self.binding.name}" if self.parked else ""
+        age = self.flow.seconds() - self.ledger.since
+        return f"<Exchange {self.request.id} {self.shown_stage}{waiting}, {age:.1f} s>"
+
+
+class _RouteDeadline(Due):
+    """The route's `timeout` of one exchange."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__()
+        self._exchange = exchange
+
+    def expired(self) -> None:
+        """Time is up."""
+        self._exchange.late()
+
+
+class Flow:
+    """All exchanges, and what they share. Polling thread only."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        lot: ParkingLot,
+        deadlines: Deadlines,
+        *,
+        max_queued: int = 1000,
+        spool_in_memory: int = 1 << 20,
+    ) -> None:
+        self.workers = workers
+        self.lot = lot
+        self.deadlines = deadlines
+        self.seconds = deadlines.seconds
+        self.max_queued = max_queued
+        self.spool_in_memory = spool_in_memory
+        self.exchanges: set[Exchange] = set()
+        self.served = 0
+        self._numbers = 0
+        self._prefix = os.urandom(4).hex()
+
+    def next_identity(self) -> str:
+        """An id that no other request of this or another start has."""
+        self._numbers += 1
+        return f"{self._prefix}-{self._numbers}"
+
+    def admit(self, binding: Binding, request: Request, client: Client) -> Exchange:
+        """Take in a request whose head is complete, or refuse it with 503; `client` hears of the answer."""
+        exchange = Exchange(self, binding, request, client, self.seconds())
+        self.exchanges.add(exchange)
+        return exchange
+
+    def start(self, exchange: Exchange) -> None:
+        """Let `exchange` begin: collect its body first if its module wants that, or refuse it when we are full."""
+        binding = exchange.binding
+        if self.lot.full:
+            exchange.failed(Overloaded("too many requests are waiting"))
+            return
+        if binding.blocking and self.workers.waiting >= self.max_queued:
+            exchange.failed(Overloaded("too many requests are queued"))
+            return
+        if binding.timeout is not None:
+            exchange.limit(binding.timeout)
+        if binding.whole_body and exchange.request.length != 0:
+            exchange.source = Spool(exchange, self.spool_in_memory)
+            exchange.source.begin()
+        else:
+            exchange.begin()
+
+    def ended(self, exchange: Exchange) -> None:
+        """`exchange` is over."""
+        self.exchanges.discard(exchange)
+        self.served += 1
+
+    def afterwards(self, exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
+        """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""
+        turn = CallTurn(_Afterthought(self, exchange), call, args, exchange.context.copy(), _read_afterthought)
+        if exchange.binding.blocking:
+            self.workers.do(turn)
+        else:
+            turn.run()
+            turn.ran()
+
+    def log_failure(self, exchange: Exchange, error: BaseException) -> None:
+        """Log `error` once, with module, file and line; what clients do to themselves is not worth a line."""
+        if isinstance(error, (ClientGone, Overloaded)):
+            return
+        request = exchange.request
+        who = f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
+        if isinstance(error, ProxyError):
+            _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=error)
+        else:
+            _log.error(
+                "{who}: {kind}: {error}{where}", who=who, kind=type(error).__name__, error=error, where=origin(error)
+            )
+
+    def stages(self) -> dict[str, int]:
+        """How many exchanges are in each stage."""
+        counts = dict.fromkeys((RECEIVING, QUEUED, WORKING, PARKED, RESPONDING, "TUNNELLING"), 0)
+        for exchange in self.exchanges:
+            counts[exchange.shown_stage] += 1
+        return counts
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {stage}" for stage, count in self.stages().items() if count)
+        return f"<Flow {counts or 'idle'}, {self.served} served>"
+
+
+class _Afterthought:
+    """Who asked for a turn whose exchange is over: only its failure is of interest."""
+
+    def __init__(self, flow: Flow, exchange: Exchange) -> None:
+        self.flow = flow
+        self.exchange = exchange
+
+
+def _read_afterthought(turn: CallTurn) -> None:
+    if turn.error is not None:
+        turn.owner.flow.log_failure(turn.owner.exchange, turn.error)
+
+
+def origin(error: BaseException) -> str:
+    """Where `error` was raised, as `` at file.py:31 in handle``, for the log."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return ""
+    code = traceback.tb_frame.f_code
+    return f" at {code.co_filename}:{traceback.tb_lineno} in {code.co_qualname}"

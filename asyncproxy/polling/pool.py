@@ -1,0 +1,330 @@
+"""Kept-alive connections: a bounded pool a server, groups of servers, and how a new connection comes about.
+
+The rule: of one server at most `max_connections` are open at once, whatever they do; who comes when all are taken
+waits in line, in order, for as long as a connection may take. The latest idle connection is taken first, so the
+others grow old and are closed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, Protocol
+
+from twisted.internet import error as connect_errors
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+
+from asyncproxy.exchange.errors import UpstreamError
+from asyncproxy.exchange.origin import Origin
+from asyncproxy.polling.deadlines import NEVER, Deadlines
+from asyncproxy.polling.resolving import Resolver
+from asyncproxy.polling.upstream import Forwarding, UpstreamConnection
+
+URL_GROUPS: Final = 1024
+"""Groups made from URLs that modules name; beyond it the eldest that is idle is dropped."""
+
+
+class UpstreamSettings(Protocol):
+    """Limits of one group; seconds and counts."""
+
+    servers: tuple[Origin, ...]
+    connect_timeout: float
+    first_byte_timeout: float | None
+    idle_timeout: float | None
+    total_timeout: float | None
+    keep_alive: float
+    max_connections: int
+    max_idle: int
+
+
+class Surroundings:
+    """What every pool needs of the polling thread."""
+
+    def __init__(self, network: Any, deadlines: Deadlines, resolver: Resolver) -> None:
+        self.network = network
+        self.deadlines = deadlines
+        self.resolver = resolver
+
+
+class ServerPool:
+    """Connections to one server, in use and idle."""
+
+    def __init__(self, origin: Any, settings: Any, around: Surroundings) -> None:
+        self.origin: Origin = origin
+        self.settings: UpstreamSettings = settings
+        self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
+        self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
+        self.deadlines = around.deadlines
+        self.network = around.network
+        self.resolver = around.resolver
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._opening = 0
+        self._line: deque[Forwarding] = deque()
+
+    def acquire(self, forwarding: Forwarding) -> None:
+        """Give `forwarding` an idle connection, a new one, or a place in the line."""
+        forwarding.pool = self
+        if self._idle:
+            connection = self._idle.pop()
+            self._limit(forwarding, NEVER)
+            forwarding.begin(connection)
+        elif len(self._open) + self._opening < self.settings.max_connections:
+            self.connect_anew(forwarding)
+        else:
+            self._wait_in_line(forwarding)
+
+    def connect_anew(self, forwarding: Forwarding) -> None:
+        """Give `forwarding` a connection of its own making."""
+        forwarding.pool = self
+        self._limit(forwarding, self.settings.connect_timeout)
+        self._opening += 1
+        _Opening(self, forwarding).begin()
+
+    def _limit(self, forwarding: Forwarding, delay: float) -> None:
+        if forwarding.timeout is None:
+            forwarding.timeout = self.settings.total_timeout
+        if delay != NEVER or forwarding.timeout is not None:
+            forwarding.limit(delay, NEVER if forwarding.timeout is None else forwarding.timeout)
+
+    def _wait_in_line(self, forwarding: Forwarding) -> None:
+        if len(self._line) >= self.settings.max_connections:
+            forwarding.lost(UpstreamError("full", "the upstream has no free connection and a full line", str(self)))
+            return
+        self._limit(forwarding, self.settings.connect_timeout)
+        self._line.append(forwarding)
+        forwarding.withdraw = lambda: self._line.remove(forwarding)
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """A new connection is there; it was made for its forwarding."""
+        self._opening -= 1
+        self._open.add(connection)
+        forwarding, connection.forwarding = connection.forwarding, None
+        assert forwarding is not None
+        forwarding.begin(connection)
+
+    def failed(self, forwarding: Forwarding, error: UpstreamError) -> None:
+        """A new connection did not come about."""
+        self._opening -= 1
+        forwarding.withdraw = None
+        self._serve_line()
+        forwarding.unconnected(error)
+
+    def withdrawn(self) -> None:
+        """Nobody wants a connection that was being made."""
+        self._opening -= 1
+        self._serve_line()
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """`connection` has served a request and may serve another."""
+        if self._line:
+            forwarding = self._line.popleft()
+            forwarding.begin(connection)
+        elif len(self._idle) < self.settings.max_idle:
+            self._idle.append(connection)
+            self.deadlines.set(connection, self.settings.keep_alive)
+        else:
+            connection.close()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """`connection` is closing: it serves no more, but counts until it is gone."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """`connection` is gone."""
+        self.forget(connection)
+        self._open.discard(connection)
+        self._serve_line()
+
+    def _serve_line(self) -> None:
+        if self._line and len(self._open) + self._opening < self.settings.max_connections:
+            self.connect_anew(self._line.popleft())
+
+    def close(self) -> None:
+        """Close every connection now."""
+        for connection in list(self._open):
+            connection.abort()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any connection is open or wanted."""
+        return bool(self._open or self._opening or self._line)
+
+    def statistics(self) -> dict[str, int]:
+        """Connections ``open``, of which ``idle``, being made (``opening``), and forwards ``waiting`` for one."""
+        return {
+            "open": len(self._open),
+            "idle": len(self._idle),
+            "opening": self._opening,
+            "waiting": len(self._line),
+        }
+
+    def __str__(self) -> str:
+        return str(self.origin)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.statistics().items())
+        return f"<ServerPool {self}: {counts}>"
+
+
+class _Opening:
+    """One new connection for one forwarding: a Twisted ClientFactory that tries each address in turn."""
+
+    noisy = False
+
+    def __init__(self, pool: ServerPool, forwarding: Forwarding) -> None:
+        self._pool = pool
+        self._forwarding: Forwarding | None = forwarding
+        self._addresses: list[str] = []
+        self._connector: Any = None
+
+    def begin(self) -> None:
+        forwarding = self._forwarding
+        assert forwarding is not None
+        forwarding.withdraw = self._withdraw
+        origin = self._pool.origin
+        if origin.path:
+            self._connector = self._pool.network.connectUNIX(
+                origin.path, self, timeout=self._pool.settings.connect_timeout
+            )
+        elif isIPAddress(origin.host) or isIPv6Address(origin.host):
+            self._resolved([origin.host])
+        else:
+            self._pool.resolver.resolve(origin.host, self._resolved)
+
+    def _resolved(self, addresses: list[str]) -> None:
+        if self._forwarding is None:
+            return
+        if not addresses:
+            self._give_up(UpstreamError("unresolved", "the upstream's name has no address", str(self._pool)))
+            return
+        self._addresses = addresses[1:]
+        timeout = self._pool.settings.connect_timeout
+        self._connector = self._pool.network.connectTCP(addresses[0], self._pool.origin.port, self, timeout=timeout)
+
+    def buildProtocol(self, _address: Any) -> UpstreamConnection | None:
+        forwarding, self._forwarding, self._connector = self._forwarding, None, None
+        if forwarding is None:
+            return None
+        connection = UpstreamConnection(self._pool)
+        connection.forwarding = forwarding
+        return connection
+
+    def clientConnectionFailed(self, _connector: Any, reason: Any) -> None:
+        self._connector = None
+        if self._forwarding is None:
+            return
+        if self._addresses:
+            self._resolved(self._addresses)
+            return
+        if reason.check(connect_errors.TimeoutError):
+            seconds = self._pool.settings.connect_timeout
+            words = f"no connection to the upstream within {seconds:g} s"
+            self._give_up(UpstreamError("timeout:connect", words, str(self._pool)))
+        else:
+            self._give_up(UpstreamError("refused", "the upstream refused the connection", str(self._pool)))
+
+    def _give_up(self, error: UpstreamError) -> None:
+        forwarding, self._forwarding = self._forwarding, None
+        if forwarding is not None:
+            self._pool.failed(forwarding, error)
+
+    def _withdraw(self) -> None:
+        self._forwarding = None
+        self._pool.withdrawn()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            connector.stopConnecting()
+
+    def startedConnecting(self, _connector: Any) -> None: ...
+
+    def clientConnectionLost(self, _connector: Any, _reason: Any) -> None: ...
+
+    def doStart(self) -> None: ...
+
+    def doStop(self) -> None: ...
+
+
+class Group:
+    """Servers that stand for one another; forwards go round them."""
+
+    def __init__(self, name: str, pools: list[ServerPool]) -> None:
+        self.name = name
+        self.pools = pools
+        self._next = 0
+
+    def acquire(self, forwarding: Forwarding) -> None:
+        """Give `forwarding` a connection to the next server."""
+        pools = self.pools
+        if len(pools) == 1:
+            pools[0].acquire(forwarding)
+            return
+        start = self._next
+        self._next = (start + 1) % len(pools)
+        order = pools[start:] + pools[:start]
+        forwarding.others = order[1:]
+        order[0].acquire(forwarding)
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name}: {self.pools!r}>"
+
+
+class Upstreams:
+    """Every group, by name; a URL makes a group of its own with `default` settings."""
+
+    def __init__(self, groups: dict[str, Any], default: Any, around: Surroundings) -> None:
+        self._around = around
+        self._default = default
+        self._groups = {name: self._make(name, settings) for name, settings in groups.items()}
+        self._by_url: dict[str, Group] = {}
+
+    def _make(self, name: str, settings: Any) -> Group:
+        return Group(name, [ServerPool(origin, settings, self._around) for origin in settings.servers])
+
+    def forward(self, forwarding: Forwarding, upstream: str | None) -> None:
+        """Send `forwarding` to the group that `upstream` names, or to the URL it is."""
+        if upstream is None:
+            words = "the route has no upstream: set upstream = in the route, or name one in forward()"
+            forwarding.lost(UpstreamError("unresolved", words))
+            return
+        group = self._groups.get(upstream) or self._by_url.get(upstream)
+        if group is None:
+            try:
+                group = self._from_url(upstream)
+            except ValueError as why:
+                forwarding.lost(UpstreamError("unresolved", f"no upstream is named {upstream!r}: {why}"))
+                return
+        group.acquire(forwarding)
+
+    def _from_url(self, url: str) -> Group:
+        if ":" not in url:
+            raise ValueError(f"known are {', '.join(sorted(self._groups)) or 'none'}; or give a URL")
+        origin = Origin.parse(url)
+        if len(self._by_url) >= URL_GROUPS:
+            self._drop_idle()
+        key = str(origin)
+        group = self._by_url.get(key) or self._make(key, self._default(origin))
+        self._by_url[key] = self._by_url[url] = group
+        return group
+
+    def _drop_idle(self) -> None:
+        for name, group in list(self._by_url.items()):
+            if not any(pool.busy for pool in group.pools):
+                del self._by_url[name]
+
+    def pools(self) -> list[ServerPool]:
+        """The pool of every server."""
+        groups = {id(group): group for group in (*self._groups.values(), *self._by_url.values())}
+        return [pool for group in groups.values() for pool in group.pools]
+
+    def close(self) -> None:
+        """Close every connection now."""
+        for pool in self.pools():
+            pool.close()
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Each server's `ServerPool.statistics`, by its URL."""
+        return {str(pool): pool.statistics() for pool in self.pools()}
+
+    def __repr__(self) -> str:
+        return f"<Upstreams {', '.join(map(repr, self._groups.values()))}>"

@@ -1,0 +1,210 @@
+"""From a response to the client: whole, relayed as an upstream sends it, or pulled piece by piece from a module.
+
+The rule: nothing is produced that the client does not take. A relayed body is held back at its upstream, a pulled one
+is not pulled: the next piece is asked for when the last is out and the client's connection has room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from asyncproxy.exchange.errors import ModuleError
+from asyncproxy.exchange.forwarding import VIA, sift
+from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
+from asyncproxy.exchange.messages import Reply, Response
+from asyncproxy.polling.bodies import BodyStream
+from asyncproxy.polling.strands import Strand
+from asyncproxy.working.turns import CallTurn
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.flow import Exchange
+
+_NOTHING: Final = object()
+
+
+def respond(exchange: Exchange, response: Response) -> None:
+    """Send `response` to the client of `exchange`, which is RESPONDING."""
+    if type(response) is Reply and not response.replaced:
+        _relay(exchange, response)
+        return
+    fields = sift(response.headers.raw).passed
+    body = response.body
+    if isinstance(body, str):
+        body = body.encode()
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        exchange.started = True
+        exchange.client.answer(response.status, fields, bytes(body), len(body))
+    elif exchange.request.method == "HEAD":
+        exchange.started = True
+        exchange.client.answer(response.status, fields, b"", None)
+    elif isinstance(body, AsyncIterable):
+        _pull(exchange, AsyncPieces(exchange, aiter(body)), response.status, fields)
+    elif isinstance(body, Iterable):
+        _pull(exchange, Pieces(exchange, iter(body)), response.status, fields)
+    else:
+        raise ModuleError(f"{exchange.binding.name}: a response's body is {type(body).__name__}, not bytes or pieces")
+
+
+def _relay(exchange: Exchange, reply: Reply) -> None:
+    fields = [*reply.passed, VIA]
+    stream = reply.stream
+    exchange.started = True
+    if not isinstance(stream, BodyStream):
+        exchange.client.answer(reply.status, fields, stream, reply.length)
+        return
+    exchange.source = stream
+    exchange.client.begin(reply.status, fields, reply.length, stream)
+    stream.attach(exchange.client)
+
+
+def _pull(exchange: Exchange, pieces: Piecewise, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+    exchange.source = pieces
+    exchange.started = True
+    exchange.client.begin(status, fields, None, pieces)
+    pieces.pull()
+
+
+class Piecewise:
+    """A body that a module makes piece by piece, in turns."""
+
+    __slots__ = ("_paused", "_pulling", "exchange")
+    main = True
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._paused = False
+        self._pulling = False
+
+    def pull(self) -> None:
+        """Ask for the next piece."""
+        self._pulling = True
+        self._ask()
+
+    def _ask(self) -> None:
+        raise AssertionError("a subclass asks for a piece")
+
+    def close(self) -> None:
+        """Let the module's generator clean up, on a worker."""
+        raise AssertionError("a subclass closes its iterator")
+
+    def came(self, piece: Any) -> None:
+        """The module made `piece`, or `_NOTHING` at the end."""
+        exchange = self.exchange
+        self._pulling = False
+        if exchange.gone:
+            self._abandon()
+            return
+        exchange.enter(ANSWERED, exchange.flow.seconds())
+        if piece is _NOTHING:
+            exchange.source = None
+            exchange.client.end()
+            return
+        data = piece.encode() if isinstance(piece, str) else bytes(piece)
+        if data:
+            exchange.client.piece(data)
+        if not self._paused and exchange.stage != ENDED:
+            self.pull()
+
+    def broke(self, error: BaseException) -> None:
+        """The module raised instead of making a piece."""
+        self._pulling = False
+        self.exchange.source = None
+        self.exchange.failed(error)
+
+    def pause(self) -> None:
+        """The client is slow."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The client keeps up again."""
+        self._paused = False
+        if not self._pulling and self.exchange.stage != ENDED:
+            self.pull()
+
+    def drop(self) -> None:
+        """Nobody wants the rest."""
+        if not self._pulling:
+            self._paused = True
+            self.close()
+
+    def _abandon(self) -> None:
+        self.close()
+        self.exchange.source = None
+        self.exchange.finish()
+
+    def interrupted(self, error: BaseException) -> None:
+        """The turn that was to make the next piece was withdrawn."""
+        self._pulling = False
+        self.exchange.source = None
+        self.close()
+        self.exchange.failed(error)
+
+
+class Pieces(Piecewise):
+    """The pieces of an iterable, one a turn."""
+
+    __slots__ = ("_iterator",)
+
+    def __init__(self, exchange: Exchange, iterator: Iterator[bytes | str]) -> None:
+        super().__init__(exchange)
+        self._iterator = iterator
+
+    def _ask(self) -> None:
+        self.exchange.run(self, next, self._iterator, _NOTHING)
+
+    def turned(self, turn: CallTurn) -> None:
+        """A piece was made."""
+        if turn.error is not None:
+            self.broke(turn.error)
+        else:
+            self.came(turn.value)
+
+    def close(self) -> None:
+        """Close a generator, so that its ``finally:`` runs."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            self.exchange.flow.afterwards(self.exchange, close)
+
+
+class AsyncPieces(Piecewise):
+    """The pieces of an async iterable, which may park in between."""
+
+    __slots__ = ("_iterator",)
+
+    def __init__(self, exchange: Exchange, iterator: AsyncIterator[bytes | str]) -> None:
+        super().__init__(exchange)
+        self._iterator = iterator
+
+    def _ask(self) -> None:
+        Strand(self.exchange, _next(self._iterator), self._stepped, main=True).start()
+
+    def _stepped(self, value: Any, error: BaseException | None) -> None:
+        self.exchange.parked = None
+        if error is not None:
+            self.broke(error)
+        else:
+            self.came(value)
+
+    def turned(self, turn: CallTurn) -> None:
+        """Its strand reads its turns."""
+
+    def close(self) -> None:
+        """Close an async generator, so that its ``finally:`` runs; what it awaits there is not waited for."""
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            self.exchange.flow.afterwards(self.exchange, _run_to_end, close)
+
+
+async def _next(iterator: AsyncIterator[Any]) -> Any:
+    return await anext(iterator, _NOTHING)
+
+
+def _run_to_end(close: Any) -> None:
+    """On a worker: run an ``aclose()`` as far as it goes without a wait."""
+    closing = close()
+    try:
+        closing.send(None)
+    except StopIteration:
+        return
+    closing.close()

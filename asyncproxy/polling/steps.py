@@ -1,0 +1,105 @@
+"""The turns of a module that is no coroutine: its first call, and the calls that a `Park` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from asyncproxy.exchange.errors import ClientGone, ParkTimeout
+from asyncproxy.exchange.outcomes import Park, Woken
+from asyncproxy.exchange.waits import Gather
+from asyncproxy.polling.parking import place_of
+from asyncproxy.working.turns import CallTurn
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.flow import Exchange
+
+
+class FirstCall:
+    """`handle(request)` of a plain module."""
+
+    __slots__ = ("_exchange",)
+    main = True
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def turned(self, turn: CallTurn) -> None:
+        """`handle` has returned or raised."""
+        self._exchange.concluded(turn.value, _error_of(turn))
+
+    def interrupted(self, error: BaseException) -> None:
+        """No worker came to it: nothing of the module has run."""
+        self._exchange.failed(error)
+
+
+class ParkStep:
+    """A `Park`: what it waits for, then the one call that it asks for."""
+
+    __slots__ = ("_error", "_exchange", "_park")
+    main = True
+
+    def __init__(self, exchange: Exchange, park: Park) -> None:
+        self._exchange = exchange
+        self._park = park
+        self._error: BaseException | None = None
+
+    def park(self) -> None:
+        """Register what it waits for."""
+        exchange, park = self._exchange, self._park
+        verdict = exchange.take_verdict()
+        if verdict is not None:
+            park.on.close() if isinstance(park.on, Coroutine) else park.on.abandon()
+            self._woken(None, verdict)
+            return
+        wait = Gather((park.on,)) if isinstance(park.on, Coroutine) else park.on
+        exchange.park_is_limited = park.timeout is not None
+        exchange.flow.lot.park(wait, exchange, self._woken, timeout=park.timeout, take=exchange.took)
+
+    def _woken(self, value: Any, error: BaseException | None) -> None:
+        exchange, park = self._exchange, self._park
+        exchange.parked = None
+        if error is None:
+            value = value[0] if isinstance(park.on, Coroutine) else value
+            exchange.run(self, park.resume, exchange.request, Woken(park.context, value))
+        elif isinstance(error, (ClientGone, ParkTimeout)):
+            self._called_off(error)
+        else:
+            exchange.run(self, park.resume, exchange.request, Woken(park.context, error, "failed"))
+
+    def _called_off(self, error: BaseException) -> None:
+        """The client left, or it took too long: the module cleans up on a worker."""
+        exchange, park = self._exchange, self._park
+        self._error = error
+        if park.gone is not None:
+            reason = "gone" if isinstance(error, ClientGone) else "timeout"
+            exchange.run(self, park.gone, exchange.request, Woken(park.context, error, reason))
+        elif callable(getattr(park.context, "close", None)):
+            exchange.run(self, park.context.close)
+        else:
+            exchange.failed(error)
+
+    def place(self) -> str:
+        """Where the method is that goes on, as ``file.py:31``."""
+        return place_of(self._park.resume)
+
+    def turned(self, turn: CallTurn) -> None:
+        """The call has returned or raised."""
+        error = _error_of(turn)
+        if self._error is not None and error is None and (turn.value is None or self._park.gone is None):
+            error = self._error
+        self._exchange.concluded(turn.value, error)
+
+    def interrupted(self, error: BaseException) -> None:
+        """No worker came to the call: what was to be resumed is called off instead."""
+        if self._error is None:
+            self._called_off(error)
+        else:  # the clean-up itself was still waiting for a worker: it must still run
+            self._exchange.verdict = None
+            self._called_off(self._error)
+
+
+def _error_of(turn: CallTurn) -> BaseException | None:
+    if turn.finished:  # a plain function let a StopIteration out: it has a value for nobody
+        return RuntimeError("handle raised StopIteration")
+    return turn.error

@@ -1,0 +1,316 @@
+"""Where everything is put together: the command line, the service, and the proxy as a library.
+
+The only file that may import the reactor, and that inside `makeService`: all else is given its reactor or its clock.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+from twisted.python import usage
+
+from asyncproxy.configuration import ConfigurationError, Settings, Upstream, describe, from_options, load
+from asyncproxy.configuration.settings import Route
+from asyncproxy.discovery import UnknownModule, find_module
+from asyncproxy.exchange.errors import ClientError
+from asyncproxy.exchange.routing import MethodNotAllowed, NotFound, Router
+from asyncproxy.modules.status import Status
+from asyncproxy.polling.clock import clock_of, wake_of
+from asyncproxy.polling.deadlines import Deadlines
+from asyncproxy.polling.delivering import Deliveries
+from asyncproxy.polling.fetching import Fetcher
+from asyncproxy.polling.flow import Flow
+from asyncproxy.polling.listening import Door
+from asyncproxy.polling.parking import ParkingLot
+from asyncproxy.polling.pool import Surroundings, Upstreams
+from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.resolving import NameThreads, Resolver
+from asyncproxy.polling.transports import network
+from asyncproxy.polling.waiting import registrars
+from asyncproxy.working.workers import Workers
+
+_log = Logger()
+BACKLOG: Final = 4096
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds after which a thread that computes must let the polling thread run; Python's own is ten times that."""
+COLLECTOR_THRESHOLDS: Final = (50_000, 20, 100)
+
+
+class Bound:
+    """A route with its module made and configured; see `polling.flow.Binding`."""
+
+    def __init__(self, route: Route, module: Any) -> None:
+        self.path = route.path
+        self.host = route.host
+        self.methods = route.methods
+        self.module = module
+        self.name = route.module
+        self.blocking = module.blocking
+        self.is_async = module.is_async()
+        self.whole_body = module.wants_whole_body()
+        self.upstream = route.upstream
+        self.timeout = route.timeout
+        self.settings = route.settings
+
+    def __repr__(self) -> str:
+        return f"<Route {self.path} to {self.name}>"
+
+
+class Proxy:
+    """A proxy, from its settings: a path, a mapping of the configuration's shape, or `Settings`.
+
+    `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
+    """
+
+    def __init__(self, settings: Settings | Mapping[str, Any] | str | os.PathLike[str], reactor: Any = None) -> None:
+        self.settings = settings if isinstance(settings, Settings) else load(settings)
+        self.bindings = [bind(route, index) for index, route in enumerate(self.settings.route)]
+        self._reactor = reactor
+        self._ports: list[Any] = []
+        self.doors: list[Door] = []
+
+    def start(self) -> Deferred[None]:
+        """Start the workers and listen. Fails with what kept it from listening, and leaves nothing behind."""
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        self._build(self._reactor)
+        self.workers.start()
+        return Deferred.fromCoroutine(self._listen())
+
+    def _build(self, reactor: Any) -> None:
+        """Furnish the rooms."""
+        server = self.settings.server
+        clock = clock_of(reactor)
+        self.network = network(reactor)
+        self.deliveries = Deliveries(wake_of(reactor))
+        self.deadlines = Deadlines(clock)
+        self.workers = Workers(server.workers, self.deliveries, _log_unheard)
+        self.names = NameThreads(reactor)
+        self.fetcher = Fetcher(reactor, self.names.lookup)
+        around = Surroundings(self.network, self.deadlines, Resolver(self.names.lookup, clock))
+        self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), around)
+        table = registrars(clock, reactor, self.deliveries, self.upstreams, self.fetcher)
+        self.lot = ParkingLot(clock, table, server.max_parked)
+        self.flow = Flow(
+            self.workers,
+            self.lot,
+            self.deadlines,
+            max_queued=server.max_queued,
+            spool_in_memory=self.settings.limits.spool,
+        )
+
+    async def _listen(self) -> None:
+        for bound in self.bindings:
+            bound.module.proxy = self
+        try:
+            for endpoint in self.settings.server.listen:
+                await self._open(endpoint, self.bindings)
+            if self.settings.admin is not None:
+                await self._open(self.settings.admin.listen, [self._admin_binding()])
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _open(self, endpoint: str, bindings: list[Bound]) -> None:
+        door = Door(self.flow, self.settings.limits, finder(bindings))
+        self.doors.append(door)
+        if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
+            endpoint += f":backlog={BACKLOG}"
+        self._ports.append(await serverFromString(self.network, endpoint).listen(door))
+
+    def _admin_binding(self) -> Bound:
+        admin = self.settings.admin
+        assert admin is not None
+        module = Status(token=admin.token) if admin.token else Status()
+        module.proxy = self
+        return Bound(Route(path="/", module="status"), module)
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
+        return [port.getHost() for port in self._ports]
+
+    def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
+        """What it holds right now, as ``/status.json`` shows it."""
+        return snapshot(self.flow, limit, after)
+
+    def stop(self) -> Deferred[None]:
+        """Stop listening, end every exchange as if its client had left, and join the workers."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        ports, self._ports = self._ports, []
+        await gatherResults([port.stopListening() or succeed(None) for port in ports])
+        for door in self.doors:
+            door.open = False
+            door.close_connections()
+        for exchange in list(self.flow.exchanges):
+            exchange.left()
+        self.workers.stop()
+        self.upstreams.close()
+        await self.fetcher.stop()
+        self.deadlines.stop()
+        self.names.stop()
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(str, self.addresses)) or "stopped"
+        return f"<Proxy {where}>"
+
+
+class ProxyService(Service):
+    """A proxy as a Twisted service: what ``twistd asyncproxy`` runs, alone in its process."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self._restore: list[Any] = []
+
+    def startService(self) -> None:
+        """Tune the process and start the proxy; if it cannot listen, say why and stop the reactor."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._tune()
+        self.proxy.start().addErrback(self._could_not_start)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the proxy, and put the process' tuning back."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        while self._restore:
+            call, *args = self._restore.pop()
+            call(*args)
+        return self.proxy.stop()
+
+    def _tune(self) -> None:
+        """For thousands of requests: threads give way sooner, and the collector looks less often at what lives long."""
+        self._restore = [(sys.setswitchinterval, sys.getswitchinterval()), (gc.set_threshold, *gc.get_threshold())]
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+    def _could_not_start(self, failure: Any) -> None:
+        _log.critical("asyncproxy cannot start: {why}", why=failure.getErrorMessage())
+        from twisted.internet import reactor
+
+        cast(Any, reactor).stop()
+
+
+class Options(usage.Options):
+    """The command line of ``twistd asyncproxy``."""
+
+    synopsis = "[--config FILE | --listen ENDPOINT --upstream URL] [--workers N] [--admin ENDPOINT] [--check]"
+    optParameters = [
+        ["config", "c", None, "The configuration, a TOML file."],
+        ["upstream", "u", None, "Without a file: the server to forward to, such as http://127.0.0.1:9000."],
+        ["workers", "w", None, "Without a file: how many worker threads (5)."],
+        ["admin", "a", None, "Without a file: where status is served, such as tcp:8081:interface=127.0.0.1."],
+    ]
+    optFlags = [["check", None, "Read the configuration, say what each route does, and exit."]]
+    settings: Settings
+    bindings: list[Bound]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Without a file: where to listen, such as tcp:8080:interface=127.0.0.1; repeatable."""
+        self["listen"].append(endpoint)
+
+    opt_l = opt_listen
+
+    def postOptions(self) -> None:
+        """Read the configuration; with ``--check`` report and exit; install uvloop's reactor if none was asked for."""
+        _see_modules_beside(self["config"])
+        try:
+            self.settings = self._read()
+            self.proxy_bindings = [bind(route, index) for index, route in enumerate(self.settings.route)]
+        except ConfigurationError as why:
+            self._give_up(str(why))
+        if self["check"]:
+            print(describe(self.settings))  # noqa: T201 - it is what was asked for
+            raise SystemExit(0)
+        install_uvloop_reactor()
+
+    def _read(self) -> Settings:
+        if self["config"] is not None:
+            if self["listen"] or self["upstream"] or self["workers"] or self["admin"]:
+                raise usage.UsageError("--config says everything: leave --listen, --upstream, --workers, --admin out")
+            return load(self["config"])
+        if not self["listen"] or self["upstream"] is None:
+            raise usage.UsageError("give --config FILE, or --listen ENDPOINT and --upstream URL")
+        return from_options(self["listen"], self["upstream"], self["workers"], self["admin"])
+
+    def _give_up(self, why: str) -> None:
+        if self["check"]:
+            print(why, file=sys.stderr)  # noqa: T201 - the answer to --check
+            raise SystemExit(1)
+        raise usage.UsageError(why)
+
+
+def makeService(options: Options) -> ProxyService:
+    """What ``twistd`` runs."""
+    from twisted.internet import reactor
+
+    return ProxyService(Proxy(options.settings, reactor))
+
+
+def install_uvloop_reactor() -> None:
+    """Install Twisted's asyncio reactor on uvloop, unless a reactor is there or the platform has no uvloop."""
+    if "twisted.internet.reactor" in sys.modules:
+        return
+    try:
+        import uvloop
+    except ImportError:
+        return
+    from twisted.internet import asyncioreactor
+
+    asyncioreactor.install(uvloop.new_event_loop())
+
+
+def bind(route: Route, index: int) -> Bound:
+    """`route` with its module found and configured. Raises `ConfigurationError` that names the route."""
+    try:
+        kind = find_module(route.module)
+        return Bound(route, kind(**route.settings))
+    except (UnknownModule, ValueError, TypeError) as why:
+        raise ConfigurationError(f"route[{index}] {route.path}", [str(why)]) from why
+
+
+def finder(bindings: list[Bound]) -> Any:
+    """How a door finds the route of a request; raises `ClientError` with 404, or 405 and Allow."""
+    router = Router(bindings)
+    find = router.find
+
+    def find_or_refuse(host: str, path: str, method: str) -> Bound:
+        try:
+            return find(host, path, method)
+        except NotFound:
+            raise ClientError(404, "no route takes this host and path") from None
+        except MethodNotAllowed as why:
+            allow = ", ".join(why.allow)
+            raise ClientError(405, f"this path takes {allow}", [(b"Allow", allow.encode())]) from None
+
+    return find_or_refuse
+
+
+def _see_modules_beside(config: str | None) -> None:
+    """Modules named by dotted path are looked for in the working directory and beside the configuration."""
+    places = [os.getcwd()]
+    if config is not None:
+        places.append(os.path.dirname(os.path.abspath(config)))
+    for place in places:
+        if place not in sys.path:
+            sys.path.insert(0, place)
+
+
+def _log_unheard(error: BaseException) -> None:
+    _log.error("A call on a worker failed: {error!r}", error=error)
