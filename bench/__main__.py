@@ -28,14 +28,10 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", help=f"measures, with commas between: {names}")
     parser.add_argument("--proxies", help=f"with commas between: {', '.join(proxies.COMMANDS)}")
-    parser.add_argument(
-        "--quick", action="store_true", help="a short cut: proves that it works, measures little"
-    )
+    parser.add_argument("--quick", action="store_true", help="a short cut: proves that it works, measures little")
     parser.add_argument("--seconds", type=float, help="how long each small load lasts")
     parser.add_argument("--rounds", type=int, help="how often the small and large loads are repeated")
-    parser.add_argument(
-        "--slow-read-seconds", type=float, help="how long the slow client reads (2 GiB last 205)"
-    )
+    parser.add_argument("--slow-read-seconds", type=float, help="how long the slow client reads (2 GiB last 205)")
     parser.add_argument("--results", type=Path, help="write the table here (a whole run: bench/RESULTS.md)")
     return parser.parse_args()
 
@@ -117,9 +113,7 @@ def run(measures: list[Measure], wanted: list[str], scale: Scale, explicit: bool
 
 def write(path: Path, head: str, body: str) -> None:
     """The results as a file."""
-    path.write_text(
-        f"# Results of the benchmark\n\nWritten by `make bench`. {head}\n\n{report.HOW}\n{body}\n"
-    )
+    path.write_text(f"# Results of the benchmark\n\nWritten by `make bench`. {head}\n\n{report.HOW}\n{body}\n")
     print(f"\nwritten to {path}")
 
 

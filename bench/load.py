@@ -184,10 +184,7 @@ class Probe:
     async def run(self, seconds: float) -> None:
         """Probe for so long, then wait a little for the last; what is still out then was never answered."""
         loop = asyncio.get_running_loop()
-        made = [
-            await loop.create_connection(lambda: Line(self), "127.0.0.1", self.port)
-            for _ in range(self.lines)
-        ]
+        made = [await loop.create_connection(lambda: Line(self), "127.0.0.1", self.port) for _ in range(self.lines)]
         start = time.monotonic()
         for number in range(int(seconds * self.rate)):
             due = start + number / self.rate

@@ -106,9 +106,7 @@ def load_seconds(subject: Subject) -> float:
 def small(subject: Subject, scale: Scale, *, close: bool = False) -> Numbers:
     """Small GETs on 64 connections; the CPU time is that of all the proxy's processes."""
     if load.is_kept(subject.port, close=close) == close:
-        raise RuntimeError(
-            "client connections are " + ("kept though they should close" if close else "not kept")
-        )
+        raise RuntimeError("client connections are " + ("kept though they should close" if close else "not kept"))
     load.wrk(subject.port, 1, close=close)
     busy, cpu = load_seconds(subject), subject.child.cpu_seconds()
     seen = load.wrk(subject.port, scale.seconds, close=close)

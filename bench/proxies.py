@@ -113,9 +113,7 @@ def said(argv: list[str]) -> str:
     """The first line of what a program says about itself, on either stream and whatever its status."""
     if program(argv[0]) is None:
         return "not installed"
-    done = subprocess.run(
-        [str(program(argv[0])), *argv[1:]], capture_output=True, text=True, check=False, timeout=10
-    )
+    done = subprocess.run([str(program(argv[0])), *argv[1:]], capture_output=True, text=True, check=False, timeout=10)
     return (done.stdout + done.stderr).strip().split("\n")[0]
 
 

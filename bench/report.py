@@ -119,9 +119,7 @@ def tables(results: Results, measures: Iterable[Measure], proxies: list[str]) ->
         head = ["", *[TITLES[proxy] for proxy in proxies], "bar", "verdict"]
         parts.append(f"### {measure.title}\n\n{aligned([head, *rows(results, measure, proxies)])}")
         for proxy in proxies:
-            parts += [
-                f"- {TITLES[proxy]} FAILED: {why}" for why in results.failures.get((measure.name, proxy), [])
-            ]
+            parts += [f"- {TITLES[proxy]} FAILED: {why}" for why in results.failures.get((measure.name, proxy), [])]
     return "\n\n".join(parts)
 
 
@@ -163,6 +161,4 @@ second and latency are limited by them as well as by the proxy; the CPU time of 
 def machine(versions: dict[str, str], started: datetime.datetime) -> str:
     """When, where and what."""
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return (
-        f"{started:%Y-%m-%d %H:%M} UTC. {processor()}; {platform.system()} {platform.release()}.\n\n{told}."
-    )
+    return f"{started:%Y-%m-%d %H:%M} UTC. {processor()}; {platform.system()} {platform.release()}.\n\n{told}."

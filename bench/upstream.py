@@ -12,9 +12,7 @@ from typing import ClassVar
 from examples.demo import upstream as demo
 
 SMALL_GET = b"GET /small HTTP/1.1\r\n"
-SMALL_REPLY = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 200\r\n\r\n" + b"x" * 199 + b"\n"
-)
+SMALL_REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 200\r\n\r\n" + b"x" * 199 + b"\n"
 BLOCK = bytes(256 * 1024)
 
 

@@ -55,7 +55,6 @@ class Seen:
     held: int = 0
     busy: int = 0
     parked: int = 0
-    most_busy: int = 0
     most_parked: int = 0
     unanswered: list[str] = field(default_factory=list)
 
@@ -105,7 +104,7 @@ async def look(stage: Stage) -> None:
         seen.unanswered.append(repr(wrong))
         return
     seen.busy, seen.parked = told["workers"]["busy"], told["parked_total"]
-    seen.most_busy, seen.most_parked = max(seen.most_busy, seen.busy), max(seen.most_parked, seen.parked)
+    seen.most_parked = max(seen.most_parked, seen.parked)
 
 
 def bar(stage: Stage, width: int = 30) -> str:
@@ -140,6 +139,7 @@ async def perform(stage: Stage) -> None:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(watching, *looks)
+        await look(stage)
         print(f"\r{bar(stage)}\x1b[K" if sys.stdout.isatty() else bar(stage), flush=True)
 
 
@@ -159,9 +159,7 @@ def arrival(held: int, seconds: float) -> float:
 def thread_cost(count: int) -> float:
     """The resident KiB of a bare waiting thread, measured here in a process of its own."""
     argv = [sys.executable, "-m", "examples.demo.threads", str(min(count, 400))]
-    done = subprocess.run(
-        argv, env=children.environment(), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(argv, env=children.environment(), capture_output=True, text=True, timeout=60, check=False)
     return float(done.stdout or "nan")
 
 
@@ -205,12 +203,12 @@ def table(stage: Stage, workers: int) -> str:
         ("memory for all of them", size(grown), f"{size(each * count)} for the bare threads"),
         (
             "stacks set aside",
-            size(workers * stack_kib()),
+            size(seen.threads * stack_kib()),
             f"{size(count * stack_kib())} of address space",
         ),
-        ("most parked, most busy", f"{seen.most_parked:,}, {seen.most_busy}", ""),
+        ("parked, as it says itself", f"{seen.most_parked:,}", ""),
     ]
-    return "\n".join(f"  {what:<24}{ours:>14}    {theirs}".rstrip() for what, ours, theirs in rows)
+    return "\n".join(f"  {what:<26}{ours:>14}    {theirs}".rstrip() for what, ours, theirs in rows)
 
 
 NOTES = """
@@ -256,9 +254,7 @@ def give(chosen: argparse.Namespace, folder: Path, upstream: int) -> int:
         within = arrival(chosen.held, chosen.seconds)
         crowd = Crowd(proxy.port, evenly(chosen.held, within, lambda number, at: chosen.seconds))
         stage = Stage(proxy, admin, crowd, Seen(before=proxy.kib("VmRSS")))
-        print(
-            f"{chosen.held} requests of {chosen.seconds:g} s, within {within:g} s; {chosen.workers} workers\n"
-        )
+        print(f"{chosen.held} requests of {chosen.seconds:g} s, within {within:g} s; {chosen.workers} workers\n")
         uvloop.run(perform(stage))
         return told(stage, chosen.workers)
     finally:

@@ -127,9 +127,7 @@ class Conversation(asyncio.Protocol):
         length = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         self.transport.write(f"HTTP/1.1 {status}\r\n{length}".encode() + body)
 
-    def finish(
-        self, body: bytes, *, status: str = "200 OK", kind: str = "text/plain", more: str = ""
-    ) -> None:
+    def finish(self, body: bytes, *, status: str = "200 OK", kind: str = "text/plain", more: str = "") -> None:
         """Write one whole reply, the last thing to do for this request."""
         self.reply(body, status=status, kind=kind, more=more)
         self.done()
@@ -167,9 +165,7 @@ class Conversation(asyncio.Protocol):
     def slept(self, asked: Asked) -> None:
         """The time of a slow request is over."""
         took = time.monotonic() - self.since
-        self.finish(
-            f"{asked.query.get('id', 'slept')}\n".encode(), more=f"X-Upstream-Seconds: {took:.6f}\r\n"
-        )
+        self.finish(f"{asked.query.get('id', 'slept')}\n".encode(), more=f"X-Upstream-Seconds: {took:.6f}\r\n")
 
     def stream(self, asked: Asked) -> None:
         """Ten server-sent events, one a second."""
