@@ -1,0 +1,1 @@
+"""The demo: ``make run`` serves it, ``make demo`` is the headline as a show."""
