@@ -14,7 +14,7 @@ from typing import Any, Protocol
 class DelayedCall(Protocol):
     """A timer that has not fired."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> Any:
         """Never fire."""
 
 
@@ -24,8 +24,8 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """Now; only differences mean anything."""
 
-    def callLater(self, delay: float, call: Callable[..., Any], *args: Any) -> DelayedCall:
-        """Call `call` in `delay` seconds."""
+    def callLater(self, delay: float, callable: Callable[..., Any], /, *args: Any) -> DelayedCall:  # noqa: A002
+        """Call `callable` in `delay` seconds."""
 
 
 class Turn(Protocol):

@@ -281,7 +281,7 @@ class Upstreams:
         self._default = default
         self._groups = {name: self._make(name, settings) for name, settings in groups.items()}
         self._by_url: dict[str, Group] = {}
-        self._known: dict[str | None, Group] = {**self._groups}
+        self._known: dict[str | None, Group] = {name: group for name, group in self._groups.items()}  # noqa: C416 - wider keys
         """Both of them, for one look."""
 
     def _make(self, name: str, settings: Any) -> Group:
