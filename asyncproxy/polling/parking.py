@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
+from twisted.logger import Logger
+
 from asyncproxy.boundaries import Clock, DelayedCall
 from asyncproxy.exchange.errors import Overloaded, ParkTimeout
 from asyncproxy.exchange.waits import Wait
 
+_log = Logger()
 Wake = Callable[[Any, BaseException | None], None]
 
 _BEGINNING, _WAITING, _OVER = range(3)
@@ -60,7 +63,7 @@ class Parked:
             self._state = _WAITING
             return
         if self._undone:
-            self.undo()
+            self._undo_safely()
         self._tell()
 
     def ready(self, value: Any = None) -> None:
@@ -93,10 +96,19 @@ class Parked:
     def interrupt(self, error: BaseException) -> None:
         """Call the wait off and wake whoever waits with `error`."""
         if self._state == _WAITING:
-            self.undo()
+            self._state = _OVER  # first: undoing may wake it, with a Deferred's CancelledError for instance
+            self._error = error
+            self._undo_safely()
+            self._tell()
         else:
             self._undone = True
-        self.fail(error)
+            self.fail(error)
+
+    def _undo_safely(self) -> None:
+        try:
+            self.undo()
+        except Exception:  # noqa: BLE001 - a module's own canceller may raise: its exchange must still hear
+            _log.failure("Calling a wait off failed: {wait}", wait=self.wait)
 
     def call_off(self) -> None:
         """Call the wait off; nobody is woken."""
