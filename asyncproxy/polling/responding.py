@@ -117,9 +117,10 @@ class Piecewise:
             self.pull()
 
     def broke(self, error: BaseException) -> None:
-        """The module raised instead of making a piece."""
+        """The module raised instead of making a piece, or was told before it began to."""
         self._pulling = False
         self.exchange.source = None
+        self.close()
         self.exchange.failed(error)
 
     def pause(self) -> None:
