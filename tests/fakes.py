@@ -489,6 +489,8 @@ class House:
         """Time of parks."""
         self.wheel = Clock()
         """Time of deadlines; the same, but apart, so that a timer that a park leaves behind is seen."""
+        for clock in (self.clock, self.wheel):
+            clock.advance(1000)  # a machine that has been up for a while: no time is 0
         self.polling = PollingRound()
         self.workers = SteppedWorkers(self.settings.server.workers)
         self.network = MemoryNetwork(self.polling)
@@ -552,7 +554,8 @@ class House:
             pass
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, from one timer to the next, and settle after each."""
+        """Settle, then let time pass, from one timer to the next, and settle after each."""
+        self.settle()
         end = self.wheel.seconds() + seconds
         while True:
             timers = [call.getTime() for clock in (self.clock, self.wheel) for call in clock.getDelayedCalls()]
