@@ -95,7 +95,7 @@ class Proxy:
         self.network = network(reactor)
         self.deliveries = Deliveries(wake_of(reactor))
         self.deadlines = Deadlines(clock)
-        self.workers = Workers(server.workers, self.deliveries, _log_unheard)
+        self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
