@@ -47,10 +47,16 @@ class Fields:
         """Read `block`; fields that Connection names are not passed on either."""
         self.block = self.passed = block
         noted = _NOTED.findall(block)
-        if len(noted) == 1 and noted[0][0] == b"Host":  # a plain GET
-            self.hosts = 1
-            self.host_value = noted[0][1]
-        elif noted:
+        if len(noted) == 1:
+            name, value = noted[0]
+            if name == b"Host":  # a plain GET
+                self.hosts = 1
+                self.host_value = value
+                return
+            if name == b"Content-Length":  # a plain reply
+                self.length_value = value
+                return
+        if noted:
             self._take(noted)
 
     def _take(self, noted: list[tuple[bytes, bytes]]) -> None:

@@ -106,9 +106,13 @@ class Life:
         except KeyError:
             raise LifecycleError(f"{happening} cannot happen to an exchange that is {stage}") from None
         trail = self._trail
-        trail += (self.waiting if stage == PARKED else stage, now)
-        if len(trail) > TRAIL_LIMIT:
-            self._trail = shortened(trail)
+        trail.append(self.waiting if stage is PARKED else stage)
+        trail.append(now)
+
+    def shorten_trail(self) -> None:
+        """Keep the trail within bounds; to be called now and then in a life of many steps."""
+        if len(self._trail) > TRAIL_LIMIT:
+            self._trail = shortened(self._trail)
 
     @property
     def ledger(self) -> Ledger:

@@ -264,12 +264,15 @@ class ClientConnection(Due):
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
-        if status == 204:
-            block = without_length(block)
-        if body and (self.request.method == "HEAD" or status == 204 or status == 304):
+        request = self.request
+        if status == 204 or status == 304 or request.method == "HEAD":
             body = b""
+            if status == 204:
+                block = without_length(block)
         self._chunked = False
-        self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, self._options(), body))
+        plain = request.keep_alive and request.minor == 1 and self._framing is None and self.door.open
+        options = b"" if plain else self._options()
+        self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, options, body))
         self._done()
 
     def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:

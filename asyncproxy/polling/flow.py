@@ -132,6 +132,7 @@ class Exchange(Life):
 
     def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
+        self.shorten_trail()
         self._asked.append((owner, call, args))
         if not self._pumping:
             self._pump()
@@ -204,13 +205,12 @@ class Exchange(Life):
             wait.abandon()
             wake(None, verdict)
             return
-        lot = self.flow.lot
-        self.parked = parked = lot.park(wait, self, wake)
-        if self.stage == RECEIVING:
+        self.parked = parked = self.flow.lot.park(wait, self, wake)
+        if self.stage is RECEIVING:
             self.enter(WAITED, parked.since)
         self.waiting = wait.column
         if timeout is not None:
-            parked.limit(lot.clock, timeout)
+            parked.limit(timeout)
         parked.start()
 
     def answer(self, response: Response) -> None:
@@ -302,13 +302,14 @@ class Exchange(Life):
         """The end, in whatever way: everything that the exchange holds is let go."""
         self.enter(FINISHED, self.flow.seconds())
         self.parked = None
-        self._asked.clear()
+        if self._asked:
+            self._asked.clear()
         if self.source is not None:
             self._stop_source()
-        if self.forwards:
-            for forwarding in self.forwards:
+        for forwarding in self.forwards:
+            if not forwarding.idle:
                 forwarding.cancel()
-            self.forwards.clear()
+        self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
         if self._deadline is not None:

@@ -109,8 +109,9 @@ class Parked:
         """Whether it has been woken or called off."""
         return self._state == _OVER
 
-    def limit(self, clock: Clock, seconds: float) -> None:
+    def limit(self, seconds: float) -> None:
         """Wake with `ParkTimeout` after `seconds`."""
+        clock = self.owner.flow.lot.clock
         self.deadline = clock.seconds() + seconds
         self._timer = clock.callLater(seconds, self._too_late, seconds)
 

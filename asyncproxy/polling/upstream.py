@@ -57,6 +57,11 @@ class Forwarding(Parked, Due):
         owner.forwards.append(self)
         owner.flow.around.upstreams.acquire(self, self.wait.upstream or owner.binding.upstream)
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to cancel."""
+        return self.connection is None and self.withdraw is None
+
     def send_over(self, connection: UpstreamConnection) -> None:
         """Send the request over `connection`, which is new or was idle."""
         self.connection = connection
@@ -66,16 +71,15 @@ class Forwarding(Parked, Due):
         fields: Fields = request if wait.headers is None else Block(wait.headers)
         head = upstream_head(
             request.method,
-            target if target.startswith(b"/") else origin_form(target),
+            target if target[0] == 47 else origin_form(target),  # a slash
             fields.passed,
             request.host_value,
             request.client_block,
             b"" if request.length == 0 and fields is request else self._framing(fields),
         )
+        self.sent = request.length == 0
         connection.send(self, head, request.method)
-        if request.length == 0:
-            self.sent = True
-        else:
+        if not self.sent:
             self._send_body(connection)
 
     def _framing(self, fields: Fields) -> bytes:

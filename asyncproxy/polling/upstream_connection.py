@@ -110,7 +110,11 @@ class UpstreamConnection(Due):
         forwarding = self.forwarding
         assert forwarding is not None
         self.forwarding = None
-        self._release(reusable and forwarding.sent)
+        self.served += 1
+        if reusable and forwarding.sent:
+            self.pool.put(self)
+        else:
+            self.close()
         head.stream = body
         forwarding.arrived(head)
 
@@ -146,19 +150,15 @@ class UpstreamConnection(Due):
         assert head is not None
         assert forwarding is not None
         self.forwarding = self.stream = self._framing = self._head = None
-        self._release(head.keep_alive and not framing.surplus and forwarding.sent)
+        self.served += 1
+        if head.keep_alive and not framing.surplus and forwarding.sent:
+            self.pool.put(self)
+        else:
+            self.close()
         if piece:
             stream.feed(piece)
         stream.end()
         forwarding.finished()
-
-    def _release(self, reusable: bool) -> None:
-        """The reply is whole: into the pool, or away."""
-        self.served += 1
-        if reusable:
-            self.pool.put(self)
-        else:
-            self.close()
 
     # Its end.
 
