@@ -92,10 +92,11 @@ class Life:
     `waiting` is the ledger's column that parked time is booked under: PARKED, or UPSTREAM.
     """
 
-    stage = RECEIVING
-    waiting = PARKED
+    __slots__ = ("_trail", "stage", "waiting")
 
     def __init__(self, now: float) -> None:
+        self.stage = RECEIVING
+        self.waiting = PARKED
         self._trail: list[Any] = [now]
 
     def enter(self, happening: str, now: float) -> None:

@@ -37,7 +37,7 @@ from asyncproxy.exchange.messages import Reply, Request, Response
 from asyncproxy.exchange.outcomes import Park
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
-from asyncproxy.polling.deadlines import Deadlines, Due
+from asyncproxy.polling.deadlines import NEVER, Deadlines, Due
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, respond
 from asyncproxy.polling.spooling import Spool
@@ -77,29 +77,48 @@ class TurnOwner(Protocol):
 class Exchange(Life):
     """One request and its response, from first byte in to last byte out."""
 
-    turn: CallTurn | None = None
-    """The turn that is queued or running."""
-    parked: Parked | None = None
-    """What the module's own line of code waits for."""
-    source: BodyStream | Piecewise | Spool | None = None
-    """What feeds the client, or the body's spool before the first turn."""
-    gone = False
-    started = False
-    """Whether the response's head is out."""
-    verdict: ProxyError | None = None
-    """What the module's code is to be told at its next wait: that the client left, or that time is up."""
-    _pumping = False
-    _deadline: Due | None = None
+    __slots__ = (
+        "_asked",
+        "_deadline",
+        "_pumping",
+        "binding",
+        "client",
+        "context",
+        "flow",
+        "forwards",
+        "gone",
+        "parked",
+        "request",
+        "source",
+        "started",
+        "turn",
+        "verdict",
+    )
 
     def __init__(self, flow: Flow, binding: Binding, request: Request, client: Client) -> None:
+        self.stage = RECEIVING
+        self.waiting = PARKED
         self._trail = [flow.seconds()]
         self.flow = flow
         self.binding = binding
         self.request = request
         self.client = client
         self.context: Context = copy_context()
+        self.turn: CallTurn | None = None
+        """The turn that is queued or running."""
+        self.parked: Parked | None = None
+        """What the module's own line of code waits for."""
         self.forwards: list[Forwarding] = []
+        self.source: BodyStream | Piecewise | Spool | None = None
+        """What feeds the client, or the body's spool before the first turn."""
+        self.gone = False
+        self.started = False
+        """Whether the response's head is out."""
+        self.verdict: ProxyError | None = None
+        """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked: list[tuple[TurnOwner, Callable[..., Any], tuple[Any, ...]]] = []
+        self._pumping = False
+        self._deadline: Due | None = None
 
     @property
     def upstream(self) -> str | None:
@@ -342,7 +361,10 @@ class Exchange(Life):
 class _RouteDeadline(Due):
     """The route's `timeout` of one exchange."""
 
+    __slots__ = ("_exchange", "_slot", "due")
+
     def __init__(self, exchange: Exchange) -> None:
+        self.due = self._slot = NEVER
         self._exchange = exchange
 
     def expired(self) -> None:

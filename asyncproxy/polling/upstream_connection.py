@@ -30,20 +30,35 @@ HEAD_LIMIT: Final = 64 * 1024
 class UpstreamConnection(Due):
     """A plain Twisted protocol. It serves one forward at a time, or idles in its pool."""
 
-    transport: Any = None
-    forwarding: Forwarding | None = None
-    stream: BodyStream | None = None
-    """The body of the reply that is being received."""
-    served = 0
-    """Replies received whole on this connection."""
-    _buffer = b""
-    _framing: Framing | None = None
-    _head: Reply | None = None
-    _method = ""
-    _closing = False
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_framing",
+        "_head",
+        "_method",
+        "_slot",
+        "due",
+        "forwarding",
+        "pool",
+        "served",
+        "stream",
+        "transport",
+    )
 
     def __init__(self, pool: ServerPool) -> None:
+        self.due = self._slot = NEVER
         self.pool = pool
+        self.transport: Any = None
+        self.forwarding: Forwarding | None = None
+        self.stream: BodyStream | None = None
+        """The body of the reply that is being received."""
+        self.served = 0
+        """Replies received whole on this connection."""
+        self._buffer = b""
+        self._framing: Framing | None = None
+        self._head: Reply | None = None
+        self._method = ""
+        self._closing = False
 
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
