@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from asyncproxy.polling.native_origin import Address, Origin, in_words, internet_address
+from asyncproxy.polling.native_outbox import SMALL, outbox_of
 
 HIGH_WATER: Final = 64 * 1024
 ON: Final = "on"
@@ -54,13 +55,15 @@ class NativeConnection(asyncio.BaseProtocol):
     registered; an exception from the protocol is logged and ends the connection with that exception as the
     reason.
 
-    ``write`` keeps a ``bytearray`` or ``memoryview`` by reference until it is sent: leave it alone after.
+    Small writes go out at the end of the loop's round, see `native_outbox`. ``write`` keeps a large ``bytearray`` or
+    ``memoryview`` by reference until it is sent: leave it alone after.
     """
 
     __slots__ = (
         "_choked",
         "_held",
         "_origin",
+        "_outbox",
         "_producer",
         "_protocol",
         "_pulling",
@@ -68,6 +71,7 @@ class NativeConnection(asyncio.BaseProtocol):
         "_reason",
         "_streaming",
         "_transport",
+        "_unsent",
         "_writing",
         "connected",
         "data_received",
@@ -82,6 +86,8 @@ class NativeConnection(asyncio.BaseProtocol):
     def __init__(self, origin: Origin) -> None:
         """Wait for uvloop to say that the connection stands."""
         self._origin = origin
+        self._outbox = outbox_of(origin.loop)
+        self._unsent = b""
         self._transport: Any = None
         self._protocol: Any = None
         self._producer: Any = None
@@ -117,7 +123,7 @@ class NativeConnection(asyncio.BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bind both ways, then start the protocol. For uvloop."""
         self._transport = transport
-        self.write = self._transport.write
+        self.write = self._write
         self.connected = True
         self._tell(self._start)
         if self._reading is PAUSED and not self._transport.is_closing():
@@ -136,6 +142,7 @@ class NativeConnection(asyncio.BaseProtocol):
         self._reading = ENDED
         if not IHalfCloseableProtocol.providedBy(self._protocol):
             # uvloop would flush what is pending to somebody who hung up; Twisted doesn't.
+            self.flush()
             self._transport.abort()
             return False
         self._protocol.readConnectionLost()
@@ -147,6 +154,7 @@ class NativeConnection(asyncio.BaseProtocol):
         protocol, producer = self._protocol, self._producer
         self.connected, self.disconnected = False, True
         self.write = _ignored
+        self._unsent = b""
         self.data_received = _ignored
         self._protocol = self._producer = self._held = self._reason = None
         if producer is not None:
@@ -209,6 +217,25 @@ class NativeConnection(asyncio.BaseProtocol):
 
     # Writing and closing.
 
+    def _write(self, data: bytes) -> None:
+        unsent = self._unsent
+        if unsent or len(data) > SMALL:
+            if len(unsent) + len(data) <= SMALL:
+                self._unsent = unsent + bytes(data)
+            else:
+                self.flush()
+                self._transport.write(data)
+        elif data:
+            self._unsent = data if type(data) is bytes else bytes(data)
+            self._outbox.add(self)
+
+    def flush(self) -> None:
+        """Hand uvloop what waits for the end of the round; safe at any time."""
+        unsent = self._unsent
+        if unsent:
+            self._unsent = b""
+            self._transport.write(unsent)
+
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one."""
         self.write(b"".join(iovec))
@@ -223,6 +250,7 @@ class NativeConnection(asyncio.BaseProtocol):
                 self._transport.pause_reading()
 
     def _close(self) -> None:
+        self.flush()
         self.write = _ignored
         self._transport.close()
 
@@ -237,6 +265,7 @@ class NativeConnection(asyncio.BaseProtocol):
         if self._reason is None:
             self._reason = reason
         self.write = _ignored
+        self._unsent = b""
         self._transport.abort()
 
     def loseWriteConnection(self) -> None:
@@ -248,6 +277,7 @@ class NativeConnection(asyncio.BaseProtocol):
 
     def _end_writing(self) -> None:
         self._writing = ENDED
+        self.flush()
         self.write = _ignored
         # Limits of zero make uvloop call resume_writing when all is flushed, its only word on it.
         self._transport.set_write_buffer_limits(0)
@@ -271,6 +301,7 @@ class NativeConnection(asyncio.BaseProtocol):
         self._transport.set_write_buffer_limits(HIGH_WATER if streaming else 0)
         self._producer, self._streaming, self._pulling = producer, streaming, False
         if not streaming:
+            self.flush()
             if self.write is not _ignored:
                 self.write = self._write_pulled
             producer.resumeProducing()
@@ -283,7 +314,7 @@ class NativeConnection(asyncio.BaseProtocol):
         if not self.connected:
             return
         if not self._streaming and self.write is not _ignored:
-            self.write = self._transport.write
+            self.write = self._write
         if self.disconnecting:
             self._close()
         elif self._writing is ENDING:

@@ -31,20 +31,33 @@ class Parked:
     A subclass begins the wait in `begin` and calls it off in `undo`; it calls `ready` or `fail` when it is over.
     """
 
-    deadline: float | None = None
-    since = 0.0
-    lot: ParkingLot | None = None
-    _state = _BEGINNING
-    _timer: DelayedCall | None = None
-    _value: Any = None
-    _error: BaseException | None = None
-    _undone = False
+    __slots__ = (
+        "_error",
+        "_state",
+        "_timer",
+        "_undone",
+        "_value",
+        "_wake",
+        "deadline",
+        "lot",
+        "owner",
+        "since",
+        "wait",
+    )
 
     def __init__(self, wait: Any, owner: Any, wake: Wake) -> None:
         """`owner` is an exchange; through its `flow` a park finds what it needs of the polling thread."""
         self.wait = wait
         self.owner = owner
+        self.lot: ParkingLot | None = None
+        self.since = 0.0
+        self.deadline: float | None = None
         self._wake: Wake | None = wake
+        self._state = _BEGINNING
+        self._timer: DelayedCall | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._undone = False
 
     def begin(self) -> None:
         """Arrange that the wait ends. What it raises becomes the wake."""
@@ -121,8 +134,9 @@ class Parked:
         """Whether it has been woken or called off."""
         return self._state == _OVER
 
-    def limit(self, clock: Clock, seconds: float) -> None:
+    def limit(self, seconds: float) -> None:
         """Wake with `ParkTimeout` after `seconds`."""
+        clock = self.owner.flow.lot.clock
         self.deadline = clock.seconds() + seconds
         self._timer = clock.callLater(seconds, self._too_late, seconds)
 
