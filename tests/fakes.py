@@ -300,8 +300,8 @@ class FakeClient:
     @property
     def body(self) -> bytes:
         """What follows the latest response's head."""
-        head = self.received.rfind(b"HTTP/1.1 ")
-        return self.received[head:].partition(b"\r\n\r\n")[2]
+        *_, head = _RESPONSE.finditer(self.received)
+        return self.received[head.start() :].partition(b"\r\n\r\n")[2]
 
     @property
     def closed(self) -> bool:
