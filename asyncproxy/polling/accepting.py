@@ -364,7 +364,7 @@ class ClientConnection(Due):
         exchange, self.exchange = self.exchange, None
         self._producer = None
         if exchange is not None:
-            exchange.sent()
+            exchange.finish()
         if self._framing is not None:
             self._linger()
         elif not self.request.keep_alive:

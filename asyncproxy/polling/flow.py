@@ -39,7 +39,7 @@ from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Deadlines, Due
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
-from asyncproxy.polling.responding import Piecewise, respond
+from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import FirstCall, ParkStep
 from asyncproxy.polling.strands import Strand
@@ -197,7 +197,10 @@ class Exchange(Life):
         self.parked = None
         if error is not None:
             self.failed(error)
-        elif type(value) is Reply or isinstance(value, Response):
+        elif type(value) is Reply and type(value.stream) is bytes and not self.gone and value.own_body is None:
+            self.started = True
+            relay_whole(self, value)
+        elif isinstance(value, Response):
             self.answer(value)
         elif isinstance(value, Wait):
             self.park(value, self.concluded)
@@ -264,11 +267,6 @@ class Exchange(Life):
 
     # The client's side.
 
-    def sent(self) -> None:
-        """The client's connection has taken the response's last byte."""
-        if self.stage != ENDED:
-            self.finish()
-
     def left(self) -> None:
         """The client has closed its connection."""
         if not self.gone and self.stage != ENDED:
@@ -318,7 +316,12 @@ class Exchange(Life):
             source.drop()
 
     def finish(self) -> None:
-        """The end, in whatever way: everything that the exchange holds is let go."""
+        """The end, in whatever way: everything that the exchange holds is let go.
+
+        The client's connection calls it when it has taken the response's last byte.
+        """
+        if self.stage is ENDED:
+            return
         self.enter(FINISHED, self.flow.seconds())
         self.parked = None
         if self._asked:

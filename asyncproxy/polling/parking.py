@@ -22,7 +22,7 @@ from asyncproxy.exchange.waits import Wait
 _log = Logger()
 Wake = Callable[[Any, BaseException | None], None]
 
-_BEGINNING, _WAITING, _OVER = range(3)
+BEGINNING, _WAITING, _OVER = range(3)
 
 
 class Parked:
@@ -53,7 +53,7 @@ class Parked:
         self.since = 0.0
         self.deadline: float | None = None
         self._wake: Wake | None = wake
-        self._state = _BEGINNING
+        self._state = BEGINNING
         self._timer: DelayedCall | None = None
         self._value: Any = None
         self._error: BaseException | None = None
@@ -72,7 +72,7 @@ class Parked:
             self.begin()
         except Exception as error:  # noqa: BLE001 - the module that made the wait hears of it at its await
             self.fail(error)
-        if self._state == _BEGINNING:
+        if self._state == BEGINNING:
             self._state = _WAITING
             return
         if self._undone:

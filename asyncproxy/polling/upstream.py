@@ -17,7 +17,7 @@ from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
-from asyncproxy.polling.parking import Parked, Wake
+from asyncproxy.polling.parking import BEGINNING, Parked, Wake
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -48,7 +48,17 @@ class Forwarding(Parked, Due):
     )
 
     def __init__(self, wait: Forward, owner: Any, wake: Wake) -> None:
-        super().__init__(wait, owner, wake)
+        self.wait = wait
+        self.owner = owner
+        self.lot = None
+        self.since = 0.0
+        self.deadline = None
+        self._wake = wake
+        self._state = BEGINNING
+        self._timer = None
+        self._value = None
+        self._error = None
+        self._undone = False
         self.due = self._slot = self._ends = NEVER
         self.request: Request = wait.request
         self.timeout: float | None = wait.timeout
