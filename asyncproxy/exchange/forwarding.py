@@ -58,10 +58,10 @@ class Fields:
             name, value = noted[0]
             if name == b"Host":  # a plain GET
                 self.hosts = 1
-                self.host_value = value
+                self.host_value = value.rstrip(b" \t")
                 return
             if name == b"Content-Length":  # a plain reply
-                self.length_value = value
+                self.length_value = value.rstrip(b" \t") or b","
                 return
         if noted:
             self._take(noted)
