@@ -107,6 +107,7 @@ def test_a_life_of_very_many_steps_keeps_a_short_trail_with_the_same_ledger() ->
         life.enter(lifecycle.WAITED, now)
         now += 0.5
         life.enter(lifecycle.BEGAN, now)
+        life.shorten_trail()
     assert life.ledger["working"] == pytest.approx(2500)
     assert life.ledger["parked"] == pytest.approx(5000)
     assert life.ledger.total == pytest.approx(now)
