@@ -32,6 +32,7 @@ _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) 
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n)")
+_BODILESS: Final = frozenset((*range(100, 200), 204, 304))
 _DIGITS: Final = re.compile(rb"\d{1,18}")
 
 Framing = LengthBody | ChunkedBody | UntilClose
@@ -89,7 +90,6 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         request.keep_alive = keeps_alive(request.connection, request.minor)
     if request.transfer or request.length_value:
         request.length = _request_length(request)
-        request.expects_continue = request.minor == 1 and request.expect == b"100-continue"
     return request
 
 
@@ -112,14 +112,15 @@ def parse_reply(head: bytes, method: str) -> Reply:
         reply.keep_alive = False
     if reply.connection:
         reply.keep_alive = keeps_alive(reply.connection, reply.minor)
-    if reply.length_value.isdigit() and not reply.transfer and len(reply.length_value) < 19:
-        reply.length = int(reply.length_value)
-    elif reply.transfer or reply.length_value:
+    told = reply.length_value
+    if told and not reply.transfer and told.isdigit() and len(told) < 19:
+        reply.length = int(told)
+    elif reply.transfer or told:
         _check_transfer(reply)
-    if method == "HEAD" or status < 200 or status == 204 or status == 304:
-        reply.bodiless = True
-    elif reply.length is None and not reply.transfer:
+    elif method != "HEAD" and status not in _BODILESS:
         reply.keep_alive = False
+    if method == "HEAD" or status in _BODILESS:
+        reply.bodiless = True
     return reply
 
 
