@@ -90,7 +90,7 @@ class Request(Fields):
         "target",
     )
 
-    def __init__(self, method: str, target: bytes, block: bytes = b"") -> None:
+    def __init__(self, method: str, target: bytes, block: bytes | None = None) -> None:
         self.method = method
         self.target = target
         self.peer = _NOBODY
@@ -105,7 +105,8 @@ class Request(Fields):
         self.number = 0
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
-        self.sift(block)
+        if block is not None:
+            self.sift(block)
 
     def _once(self, name: str, derive: Callable[[], Any]) -> Any:
         """What `derive` gives, asked for once."""
@@ -128,7 +129,7 @@ class Request(Fields):
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 Continue before it sends its body (RFC 9110 section 10.1.1)."""
-        return self.minor == 1 and self.expect == b"100-continue"
+        return self.minor == 1 and self.noted.expect == b"100-continue"
 
     @property
     def id(self) -> str:
@@ -171,7 +172,7 @@ class Request(Fields):
     @property
     def host(self) -> str:
         """The authority that the request is for: the target's or the Host field, an empty string if there is none."""
-        return self.host_value.decode("latin-1")
+        return self.host_value.decode("latin-1").rstrip(" \t")
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -318,7 +319,7 @@ class Reply(Response, Fields):
         "stream",
     )
 
-    def __init__(self, status: int, block: bytes = b"") -> None:
+    def __init__(self, status: int, block: bytes | None = None) -> None:
         self.status = status
         self.minor = 1
         self.keep_alive = True
@@ -331,7 +332,8 @@ class Reply(Response, Fields):
         """The fields, once a module has looked at them and so may have changed them."""
         self.own_body: ResponseBody | None = None
         """What a module put in the place of the upstream's body."""
-        self.sift(block)
+        if block is not None:
+            self.sift(block)
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]
@@ -352,7 +354,7 @@ class Reply(Response, Fields):
     @property
     def ends_by_close(self) -> bool:
         """Whether the body lasts until the upstream's connection ends."""
-        return self.length is None and not self.transfer and not self.bodiless
+        return self.length is None and not self.noted.transfer and not self.bodiless
 
     def read(self) -> BodyPiece:
         """An awaitable of the whole body, or of what is left of it."""

@@ -60,7 +60,7 @@ def reply_framing(reply: Reply) -> Framing:
         return LengthBody(0)
     if reply.length is not None:
         return LengthBody(reply.length)
-    return ChunkedBody() if reply.transfer else UntilClose()
+    return ChunkedBody() if reply.noted.transfer else UntilClose()
 
 
 def parse_request(head: bytes, line_limit: int = 8192) -> Request:
@@ -80,15 +80,15 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         pass  # the head is read; framing and what an upgrade means are decided by its fields
     except HttpParserError as why:
         raise ClientError(400, f"malformed head: {why}") from None
-    request = Request(method, target, head[line.end() : -4])
-    if digit == b"0":
-        request.minor = 0
-        request.keep_alive = False
-    if request.hosts != 1 and (request.hosts or request.minor):
+    request = Request(method, target)
+    if request.sift(head[line.end() : -4]) and digit == b"1" and request.host_value:
+        return request  # a plain GET
+    request.minor = minor = digit[0] - 48
+    noted = request.noted
+    if noted.hosts != 1 and (noted.hosts or minor):
         raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
-    if request.connection:
-        request.keep_alive = keeps_alive(request.connection, request.minor)
-    if request.transfer or request.length_value:
+    request.keep_alive = keeps_alive(noted.connection, minor)
+    if noted.transfer or request.length_value:
         request.length = _request_length(request)
     return request
 
@@ -105,27 +105,25 @@ def parse_reply(head: bytes, method: str) -> Reply:
     except HttpParserError as why:
         raise BadReply(f"malformed head: {why}") from None
     digit, digits = line.groups()
-    status = int(digits)
-    reply = Reply(status, head[line.end() : -4])
-    if digit == b"0":
-        reply.minor = 0
-        reply.keep_alive = False
-    if reply.connection:
-        reply.keep_alive = keeps_alive(reply.connection, reply.minor)
+    reply = Reply(int(digits))
+    plain = reply.sift(head[line.end() : -4])
     told = reply.length_value
-    if told and not reply.transfer and told.isdigit() and len(told) < 19:
+    if plain and digit == b"1" and told.isdigit() and len(told) < 19:
         reply.length = int(told)
-    elif reply.transfer or told:
-        _check_transfer(reply)
-    elif method != "HEAD" and status not in _BODILESS:
-        reply.keep_alive = False
-    if method == "HEAD" or status in _BODILESS:
+    else:
+        reply.minor = digit[0] - 48
+        reply.keep_alive = keeps_alive(reply.noted.connection, reply.minor)
+        reply.length = _reply_length(reply)
+    if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
+    elif reply.length is None and not reply.noted.transfer:
+        reply.keep_alive = False
     return reply
 
 
 def _request_length(request: Request) -> int | None:
-    if not request.transfer:
+    transfer = request.noted.transfer
+    if not transfer:
         if not _DIGITS.fullmatch(request.length_value):
             raise ClientError(400, "Content-Length is no number, or is given more than once")
         return int(request.length_value)
@@ -133,19 +131,22 @@ def _request_length(request: Request) -> int | None:
         raise ClientError(400, "Content-Length and Transfer-Encoding together")
     if request.minor == 0:
         raise ClientError(400, "Transfer-Encoding on HTTP/1.0")
-    if request.transfer != b"chunked":
+    if transfer != b"chunked":
         raise ClientError(400, "the only transfer coding taken here is one 'chunked'")
     return None
 
 
-def _check_transfer(reply: Reply) -> None:
-    """Raise `BadReply` unless the body's framing is one `chunked`."""
-    if not reply.transfer:
-        raise BadReply("its Content-Length is no number, or is given more than once")
+def _reply_length(reply: Reply) -> int | None:
+    transfer = reply.noted.transfer
+    if not transfer:
+        if reply.length_value and not _DIGITS.fullmatch(reply.length_value):
+            raise BadReply("its Content-Length is no number, or is given more than once")
+        return int(reply.length_value) if reply.length_value else None
     if reply.length_value:
         raise BadReply("it has Content-Length and Transfer-Encoding together")
-    if reply.minor == 0 or reply.transfer != b"chunked":
+    if reply.minor == 0 or transfer != b"chunked":
         raise BadReply("its transfer coding is not one 'chunked'")
+    return None
 
 
 def _bad_request_line(head: bytes) -> ClientError:
