@@ -7,6 +7,7 @@ that is still on its way is a `Body`: taking a piece of it parks.
 from __future__ import annotations
 
 import json as _json
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
@@ -17,6 +18,7 @@ from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields, client_block
 from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
+_TARGET = re.compile(rb"[!\"$-~]+")
 ResponseBody = bytes | str | Iterable[bytes | str] | AsyncIterable[bytes | str]
 
 
@@ -155,7 +157,7 @@ class Request(Fields):
 
     def _path(self) -> str:
         raw = self.target.partition(b"?")[0].decode("latin-1")
-        if "://" in raw[:8]:
+        if raw[:1] != "/" and "://" in raw[:8]:
             raw = "/" + raw.split("://", 1)[1].partition("/")[2]
         return unquote(raw) if "%" in raw else raw
 
@@ -225,9 +227,14 @@ class Request(Fields):
 
         `upstream` is a name of the configuration or an ``http://`` URL, by default the route's; `target` replaces the
         request's own, `headers` all of its headers (hop-by-hop ones are left out either way, ours are added);
-        `timeout` is seconds for the whole forward. Raises `UpstreamError` at the await.
+        `timeout` is seconds for the whole forward. Raises ValueError for a target that would break the request line,
+        `UpstreamError` at the await.
         """
         raw_target = target.encode("ascii") if isinstance(target, str) else target
+        if raw_target is not None and not _TARGET.fullmatch(raw_target):
+            raise ValueError(
+                f"target {target!r} cannot stand in a request line: percent-encode it (urllib.parse.quote)"
+            )
         raw = None if headers is None else Headers(headers).raw
         return Forward(self, upstream, raw_target, raw, timeout)
 
