@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncproxy.exchange.errors import ClientError
+from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
+from asyncproxy.polling.http1 import BadReply, parse_reply, parse_request, reply_framing, request_framing
+
+HOST = b"Host: a\r\n"
+
+
+def req(line: bytes = b"GET / HTTP/1.1", fields: bytes = HOST) -> bytes:
+    return line + b"\r\n" + fields + b"\r\n"
+
+
+def test_a_plain_request() -> None:
+    request = parse_request(req(b"GET /x?y HTTP/1.1", HOST + b"X: y\r\n"))
+    assert (request.method, request.target, request.minor, request.keep_alive) == ("GET", b"/x?y", 1, True)
+    assert request.length == 0
+    assert request.block == b"\r\nHost: a\r\nX: y"
+
+
+def test_any_case_and_spelling_of_a_field_that_is_grammar_is_taken() -> None:
+    assert parse_request(req(fields=b"hOsT:a\r\ncontent-LENGTH: \t5\t\r\n")).length == 5
+    assert parse_request(req(fields=b"Host:\r\n")).host == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET  / HTTP/1.1", 400),
+        (b" GET / HTTP/1.1", 400),
+        (b"GET /  HTTP/1.1", 400),
+        (b"GET / HTTP/1.1 ", 400),
+        (b"GET\t/ HTTP/1.1", 400),
+        (b"GET /a#b HTTP/1.1", 400),
+        (b"GET /\x80 HTTP/1.1", 400),
+        (b"GET /\x00 HTTP/1.1", 400),
+        (b"GET / HTTP/2.0", 505),
+        (b"GET / HTTP/1.2", 505),
+        (b"GET / HTTP/0.9", 505),
+        (b"GET / HTTP/3", 505),
+        (b"GET / http/1.1", 400),
+        (b"GET / RTSP/1.0", 400),
+        (b"GET / HTTP/1.10", 505),
+        (b"GET /", 400),
+        (b"GET", 400),
+        (b"", 400),
+        (b"G@T / HTTP/1.1", 400),
+        (b"get / HTTP/1.1", 501),
+        (b"BREW / HTTP/1.1", 501),
+        (b"PRI * HTTP/1.1", 501),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1", 414),
+    ],
+)
+def test_a_request_line_that_is_not_ours_is_refused(line: bytes, status: int) -> None:
+    with pytest.raises(ClientError) as refused:
+        parse_request(req(line))
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        HOST + HOST,
+        HOST + b"hOST: b\r\n",
+        HOST + b"Transfer-Encoding: gzip, chunked\r\n",
+        HOST + b"Transfer-Encoding: chunked, chunked\r\n",
+        HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        HOST + b"Transfer-Encoding: gzip\r\n",
+        HOST + b"Transfer-Encoding: identity\r\n",
+        HOST + b"Transfer-Encoding: xchunked\r\n",
+        HOST + b"Transfer-Encoding:\r\n",
+        HOST + b"Transfer-Encoding: \x0bchunked\r\n",
+        HOST + b'Transfer-Encoding: "chunked"\r\n',
+        HOST + b"Transfer-Encoding: chunked;a=b\r\n",
+        HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        HOST + b"Content-Length: 5\r\nContent-Length: 5\r\n",
+        HOST + b"Content-Length: 5, 5\r\n",
+        HOST + b"Content-Length: 3 3\r\n",
+        HOST + b"Content-Length: +5\r\n",
+        HOST + b"Content-Length: -5\r\n",
+        HOST + b"Content-Length: 0x5\r\n",
+        HOST + b"Content-Length: \r\n",
+        HOST + b"Content-Length: 1_0\r\n",
+        HOST + b"Content-Length: 5\xb2\r\n",
+        HOST + b"Content-Length: 99999999999999999999\r\n",
+        HOST + b"Content-Length : 5\r\n",
+        HOST + b" Content-Length: 5\r\n",
+        HOST + b"X: y\r\n folded\r\n",
+        HOST + b"X: a\rb\r\n",
+        HOST + b"X: a\nY: b\r\n",
+        HOST + b"X: \x00\r\n",
+        HOST + b"X\x00: y\r\n",
+        HOST + b": y\r\n",
+        HOST + b"X\r\n",
+        HOST + b"X(: y\r\n",
+        HOST + b"\xe9: y\r\n",
+    ],
+)
+def test_fields_that_break_a_rule_are_refused(fields: bytes) -> None:
+    for line in (b"GET / HTTP/1.1", b"POST / HTTP/1.1"):
+        with pytest.raises(ClientError) as refused:
+            parse_request(req(line, fields))
+        assert refused.value.status == 400
+
+
+def test_a_length_may_have_white_space_behind_it() -> None:
+    assert parse_request(req(fields=HOST + b"Content-Length: 3 \r\n")).length == 3
+
+
+def test_transfer_codings_on_http_1_0_are_refused() -> None:
+    for fields in (b"", HOST):
+        with pytest.raises(ClientError, match=r"1\.0"):
+            parse_request(req(b"POST / HTTP/1.0", fields + b"Transfer-Encoding: chunked\r\n"))
+
+
+@pytest.mark.parametrize(("fields", "ok"), [(b"", True), (HOST, True), (HOST + HOST, False)])
+def test_http_1_0_may_go_without_a_host(fields: bytes, ok: bool) -> None:
+    if ok:
+        request = parse_request(req(b"GET / HTTP/1.0", fields))
+        assert (request.minor, request.keep_alive) == (0, False)
+    else:
+        with pytest.raises(ClientError):
+            parse_request(req(b"GET / HTTP/1.0", fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        (b"Connection: close\r\n", False),
+        (b"Connection: Upgrade\r\nUpgrade: x\r\n", True),
+        (b"CONNECTION: x, CLOSE\r\n", False),
+    ],
+)
+def test_connection_options_are_read_in_any_case(fields: bytes, kept: bool) -> None:
+    assert parse_request(req(fields=HOST + fields)).keep_alive is kept
+
+
+def test_expect_is_heard_when_there_is_a_body() -> None:
+    fields = HOST + b"Expect: 100-Continue\r\n"
+    assert parse_request(req(fields=fields + b"Content-Length: 1\r\n")).expects_continue
+    assert not parse_request(req(b"POST / HTTP/1.0", fields + b"Content-Length: 1\r\n")).expects_continue
+
+
+def test_a_head_of_64_mib_is_never_buffered() -> None:
+    from tests.fakes import House
+
+    house = House()
+    client = house.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+    for _ in range(1024):
+        client.send(b"x" * 65536)
+        held = len(client.wire.protocol._buffer)
+        assert held < 200_000
+    assert client.statuses == [431]
+
+
+def test_each_framing_of_a_request() -> None:
+    assert isinstance(request_framing(parse_request(req(fields=HOST + b"Content-Length: 1\r\n"))), LengthBody)
+    assert isinstance(request_framing(parse_request(req(fields=HOST + b"Transfer-Encoding: Chunked\r\n"))), ChunkedBody)
+
+
+# Replies.
+
+
+def rep(line: bytes = b"HTTP/1.1 200 OK", fields: bytes = b"") -> bytes:
+    return line + b"\r\n" + fields + b"\r\n"
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.1 200 \xe9 fine\t!"])
+def test_a_plain_reply(line: bytes) -> None:
+    reply = parse_reply(rep(line, b"Content-Length: 5\r\n"), "GET")
+    assert (reply.status, reply.length, reply.keep_alive, reply.bodiless) == (200, 5, True, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"HTTP/1.1 200 O\x01K",
+        b"HTTP/1.1 200 O\x7fK",
+        b"HTTP/1.1 200 O\x00K",
+        b"HTTP/1.1 099 Low",
+        b"HTTP/1.1 600 High",
+        b"HTTP/1.1 20 Short",
+        b"HTTP/1.1 2000 Long",
+        b"HTTP/1.1 +20 Sign",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/2.0 200 OK",
+        b"HTTP/1.2 200 OK",
+        b"http/1.1 200 OK",
+        b"ICY 200 OK",
+        b"RTSP/1.0 200 OK",
+        b"",
+        b"200 OK",
+    ],
+)
+def test_a_status_line_that_is_not_ours_is_a_bad_reply(line: bytes) -> None:
+    with pytest.raises(BadReply):
+        parse_reply(rep(line), "GET")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: gzip\r\n",
+        b"Transfer-Encoding:\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        b"Content-Length: 3\r\nContent-Length: 3\r\n",
+        b"Content-Length: 3\r\nContent-Length: 4\r\n",
+        b"Content-Length: 3, 3\r\n",
+        b"Content-Length: -3\r\n",
+        b"Content-Length:\r\n",
+        b"Content-Length: 9999999999999999999999\r\n",
+        b"X : y\r\n",
+        b"X: y\r\n z\r\n",
+        b"X: a\nb: c\r\n",
+        b"X: \x00\r\n",
+    ],
+)
+def test_a_reply_whose_fields_break_a_rule_is_bad(fields: bytes) -> None:
+    for method in ("GET", "HEAD"):
+        with pytest.raises(BadReply):
+            parse_reply(rep(fields=fields), method)
+
+
+def test_transfer_codings_of_http_1_0_are_bad() -> None:
+    with pytest.raises(BadReply):
+        parse_reply(rep(b"HTTP/1.0 200 OK", b"Transfer-Encoding: chunked\r\n"), "GET")
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "bodiless"),
+    [("HEAD", 200, True), ("GET", 204, True), ("GET", 304, True), ("GET", 103, True), ("GET", 200, False)],
+)
+def test_which_replies_have_no_body(method: str, status: int, bodiless: bool) -> None:
+    reply = parse_reply(rep(b"HTTP/1.1 %d X" % status, b"Content-Length: 5\r\n"), method)
+    assert reply.bodiless is bodiless
+    assert reply_framing(reply).done is bodiless
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "kept"),
+    [
+        (b"Content-Length: 1\r\n", LengthBody, True),
+        (b"Transfer-Encoding: chunked\r\n", ChunkedBody, True),
+        (b"", UntilClose, False),
+        (b"Connection: close\r\nContent-Length: 1\r\n", LengthBody, False),
+    ],
+)
+def test_each_framing_of_a_reply(fields: bytes, kind: type, kept: bool) -> None:
+    reply = parse_reply(rep(fields=fields), "GET")
+    assert isinstance(reply_framing(reply), kind)
+    assert reply.keep_alive is kept
+
+
+def test_an_old_upstream_is_kept_only_if_it_says_so() -> None:
+    fields = b"Content-Length: 1\r\n"
+    assert not parse_reply(rep(b"HTTP/1.0 200 OK", fields), "GET").keep_alive
+    assert parse_reply(rep(b"HTTP/1.0 200 OK", fields + b"Connection: keep-alive\r\n"), "GET").keep_alive
+
+
+def test_an_upgrade_is_read_as_any_reply() -> None:
+    assert parse_reply(rep(b"HTTP/1.1 101 X", b"Connection: upgrade\r\nUpgrade: x\r\n"), "GET").status == 101
+
+
+SAMPLE = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-X: y\r\n\r\n"
+
+
+@given(st.integers(0, len(SAMPLE) - 5), st.binary(min_size=1, max_size=3))
+def test_whatever_is_put_into_a_head_is_read_or_refused(at: int, junk: bytes) -> None:
+    head = SAMPLE[:at] + junk + SAMPLE[at:]
+    if head.find(b"\r\n\r\n") != len(head) - 4:
+        return
+    try:
+        request = parse_request(head)
+    except ClientError:
+        return
+    assert request.noted.hosts == 1
+    assert request.length is None or request.length >= 0
+    assert b"\n" not in request.block.replace(b"\r\n", b"")
+    assert not any(char in request.block for char in b"\0")
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_raise_anything_but_a_refusal(junk: bytes) -> None:
+    reads: list[tuple[Any, type[Exception], Any]] = [
+        (parse_request, ClientError, ()),
+        (parse_reply, BadReply, ("GET",)),
+    ]
+    for read, refusal, more in reads:
+        for head in (
+            junk + b"\r\n\r\n",
+            b"HTTP/1.1 200 " + junk + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + junk + b"\r\n\r\n",
+        ):
+            try:
+                read(head, *more)
+            except refusal:
+                continue
