@@ -10,7 +10,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from twisted.logger import Logger
+
 from asyncproxy.boundaries import Clock, DelayedCall
+
+_log = Logger()
 
 TICK: Final = 0.05
 NEVER: Final = math.inf
@@ -80,20 +84,24 @@ class Deadlines:
     def _turn(self) -> None:
         """Look at every slot whose time has come, then sleep until the next."""
         self._timer = None
-        self._at = NEVER
+        self._at = -NEVER  # what is put on meanwhile sets no timer: others may be due before it
         now = self._clock.seconds()
         for slot in sorted(slot for slot in self._slots if slot <= now + TICK / 2):
-            for one in self._slots.pop(slot):
+            for one in self._slots.pop(slot, ()):
                 if one._slot == slot:  # else it has been put into an earlier slot since
                     self._look_at(one, now)
-        if self._slots and self._at == NEVER:
+        self._at = NEVER
+        if self._slots:
             self._arm(min(self._slots))
 
     def _look_at(self, one: Due, now: float) -> None:
         one._slot = NEVER
         if one.due <= now + TICK / 2:
             one.due = NEVER
-            one.expired()
+            try:
+                one.expired()
+            except Exception:  # noqa: BLE001 - the deadlines of all others must still be met
+                _log.failure("What was to happen at a deadline failed: {one!r}", one=one)
         elif one.due != NEVER:
             self.place(one)
 
