@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import Block, Fields, upstream_head
+from asyncproxy.exchange.forwarding import Block, Fields, upstream_head, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
+from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream
@@ -84,7 +85,7 @@ class Forwarding(Parked, Due):
         wait = self.wait
         request = wait.request
         target = wait.target or request.target
-        fields: Fields = request if wait.headers is None else Block(wait.headers)
+        fields: Fields = request if wait.headers is None else _block_of(wait.headers, request.length)
         head = upstream_head(
             request.method,
             target if target[0] == 47 else origin_form(target),  # a slash
@@ -253,6 +254,15 @@ class Forwarding(Parked, Due):
 
     def __repr__(self) -> str:
         return f"<Forwarding {self.request!r} over {self.connection!r}>"
+
+
+def _block_of(fields: RawHeaders, length: int | None) -> Block:
+    """Fields that a module gave. A length among them that is not the body's would have the body read as a request."""
+    block = Block(fields)
+    if block.length_value and block.length_value != b"%d" % (-1 if length is None else length):
+        block.passed = without_length(block.passed)
+        block.length_value = b""
+    return block
 
 
 def origin_form(target: bytes) -> bytes:
