@@ -586,6 +586,32 @@ def test_forwarding_other_headers_and_another_target() -> None:
     assert asked.endswith(b"\r\n\r\nab")
 
 
+BODIES = [b"\r\n", b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("told", ["0", "3", "99", "x"])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_length_among_the_headers_to_forward_is_the_bodys_or_left_out(told: str, body: bytes) -> None:
+    class Lies(Module):
+        async def handle(self, request: Request) -> Any:
+            return await request.forward(headers=[("Content-Length", told), ("Transfer-Encoding", "x"), ("A", "b")])
+
+    house = House(Lies())
+    house.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\n" + body)
+    house.settle()
+    head, _, sent = house.upstream().received.lower().partition(b"\r\n\r\n")
+    lengths = [line for line in head.split(b"\r\n") if line.startswith(b"content-length")]
+    if b"chunked" in body:
+        assert lengths == []
+        assert b"\r\ntransfer-encoding: chunked" in head
+    else:
+        assert lengths in ([], [b"content-length: %d" % len(sent)])
+        assert lengths or not sent
+    assert b"\r\na: b" in head
+    house.shut_down()
+    house.settle()
+
+
 def test_strip_prefix_takes_the_routes_path_off() -> None:
     from asyncproxy.modules.reverse import Reverse
 
