@@ -98,7 +98,7 @@ class Proxy:
         self.network = network(reactor)
         self.deliveries = Deliveries(wake_of(reactor))
         self.deadlines = Deadlines(clock)
-        self.workers = Workers(server.workers, self.deliveries, _log_unheard)
+        self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
@@ -126,7 +126,9 @@ class Proxy:
             raise
 
     async def _open(self, endpoint: str, bindings: list[Bound]) -> None:
-        door = Door(self.flow, self.settings.limits, finder(bindings))
+        first = bindings[0]
+        takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
+        door = Door(self.flow, self.settings.limits, finder(bindings), only=first if takes_all else None)
         self.doors.append(door)
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"

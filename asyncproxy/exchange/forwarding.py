@@ -28,29 +28,42 @@ _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 
+_MIXIN: tuple[str, ...] = ()
+
+
 class Fields:
     """A message's header block, read once. Values that a field repeats are joined by commas.
 
-    `block` is as received, `passed` what goes on to the next hop.
+    `block` is as received, `passed` what goes on to the next hop. A mixin: whoever has fields has `FIELD_SLOTS`.
     """
 
-    block = b""
-    passed = b""
-    hosts = 0
-    host_value = b""
-    connection = b""
-    length_value = b""
-    transfer = b""
-    expect = b""
+    __slots__ = _MIXIN
+
+    block: bytes
+    passed: bytes
+    hosts: int
+    host_value: bytes
+    connection: bytes
+    length_value: bytes
+    transfer: bytes
+    expect: bytes
 
     def sift(self, block: bytes) -> None:
         """Read `block`; fields that Connection names are not passed on either."""
         self.block = self.passed = block
+        self.hosts = 0
+        self.host_value = self.connection = self.length_value = self.transfer = self.expect = b""
         noted = _NOTED.findall(block)
-        if len(noted) == 1 and noted[0][0] == b"Host":  # a plain GET
-            self.hosts = 1
-            self.host_value = noted[0][1]
-        elif noted:
+        if len(noted) == 1:
+            name, value = noted[0]
+            if name == b"Host":  # a plain GET
+                self.hosts = 1
+                self.host_value = value
+                return
+            if name == b"Content-Length":  # a plain reply
+                self.length_value = value
+                return
+        if noted:
             self._take(noted)
 
     def _take(self, noted: list[tuple[bytes, bytes]]) -> None:
@@ -68,8 +81,13 @@ class Fields:
         return split_block(self.block)
 
 
+FIELD_SLOTS: Final = ("block", "connection", "expect", "host_value", "hosts", "length_value", "passed", "transfer")
+
+
 class Block(Fields):
     """A header block made of fields; raises nothing."""
+
+    __slots__ = FIELD_SLOTS
 
     def __init__(self, fields: RawHeaders) -> None:
         self.sift(make_block(fields))

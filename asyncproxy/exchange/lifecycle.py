@@ -92,10 +92,11 @@ class Life:
     `waiting` is the ledger's column that parked time is booked under: PARKED, or UPSTREAM.
     """
 
-    stage = RECEIVING
-    waiting = PARKED
+    __slots__ = ("_trail", "stage", "waiting")
 
     def __init__(self, now: float) -> None:
+        self.stage = RECEIVING
+        self.waiting = PARKED
         self._trail: list[Any] = [now]
 
     def enter(self, happening: str, now: float) -> None:
@@ -106,9 +107,13 @@ class Life:
         except KeyError:
             raise LifecycleError(f"{happening} cannot happen to an exchange that is {stage}") from None
         trail = self._trail
-        trail += (self.waiting if stage == PARKED else stage, now)
-        if len(trail) > TRAIL_LIMIT:
-            self._trail = shortened(trail)
+        trail.append(self.waiting if stage is PARKED else stage)
+        trail.append(now)
+
+    def shorten_trail(self) -> None:
+        """Keep the trail within bounds; to be called now and then in a life of many steps."""
+        if len(self._trail) > TRAIL_LIMIT:
+            self._trail = shortened(self._trail)
 
     @property
     def ledger(self) -> Ledger:

@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import IO, Any
 from urllib.parse import parse_qs, unquote
 
-from asyncproxy.exchange.forwarding import Fields
+from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
 from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
@@ -53,29 +53,51 @@ class Request(Fields):
     is whole; read them through `body`, `read`, `content` and `data`.
     """
 
-    client = ("127.0.0.1", 0)
-    scheme = "http"
-    minor = 1
-    """Of the HTTP version, 1.`minor`."""
-    keep_alive = True
-    length: int | None = 0
-    """Of the body: 0 for none, None for one that only its end tells."""
-    expects_continue = False
-    stream: Any = b""
-    file: IO[bytes] | None = None
-    route: Any = None
-    client_block = b""
-    """What upstreams are told about the client, as a header block."""
-    number = 0
-    prefix = "request"
-    _headers: Headers | None = None
-    _path: str | None = None
-    _args: dict[str, list[str]] | None = None
-    _cookies: dict[str, str] | None = None
+    __slots__ = (
+        *FIELD_SLOTS,
+        "_args",
+        "_cookies",
+        "_headers",
+        "_path",
+        "client",
+        "client_block",
+        "expects_continue",
+        "file",
+        "keep_alive",
+        "length",
+        "method",
+        "minor",
+        "number",
+        "prefix",
+        "route",
+        "scheme",
+        "stream",
+        "target",
+    )
 
-    def __init__(self, method: str, target: bytes) -> None:
+    def __init__(self, method: str, target: bytes, block: bytes = b"") -> None:
         self.method = method
         self.target = target
+        self.client = ("127.0.0.1", 0)
+        self.scheme = "http"
+        self.minor = 1
+        """Of the HTTP version, 1.`minor`."""
+        self.keep_alive = True
+        self.length: int | None = 0
+        """Of the body: 0 for none, None for one that only its end tells."""
+        self.expects_continue = False
+        self.stream: Any = b""
+        self.file: IO[bytes] | None = None
+        self.route: Any = None
+        self.client_block = b""
+        """What upstreams are told about the client, as a header block."""
+        self.number = 0
+        self.prefix = "request"
+        self._headers: Headers | None = None
+        self._path: str | None = None
+        self._args: dict[str, list[str]] | None = None
+        self._cookies: dict[str, str] | None = None
+        self.sift(block)
 
     @property
     def id(self) -> str:
@@ -254,20 +276,31 @@ class Reply(Response, Fields):
     `stream` is where the polling thread puts the body: bytes if it came with the head.
     """
 
-    minor = 1
-    keep_alive = True
-    length: int | None = None
-    """Of the body as the upstream tells it; None when only the framing tells where it ends."""
-    bodiless = False
-    """Whether no body follows, whatever length is told (RFC 9110 section 6.4.1)."""
-    stream: Any = b""
-    own_headers: Headers | None = None
-    """The fields, once a module has looked at them and so may have changed them."""
-    own_body: ResponseBody | None = None
-    """What a module put in the place of the upstream's body."""
+    __slots__ = (
+        *FIELD_SLOTS,
+        "bodiless",
+        "keep_alive",
+        "length",
+        "minor",
+        "own_body",
+        "own_headers",
+        "stream",
+    )
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, block: bytes = b"") -> None:
         self.status = status
+        self.minor = 1
+        self.keep_alive = True
+        self.length: int | None = None
+        """Of the body as the upstream tells it; None when only the framing tells where it ends."""
+        self.bodiless = False
+        """Whether no body follows, whatever length is told (RFC 9110 section 6.4.1)."""
+        self.stream: Any = b""
+        self.own_headers: Headers | None = None
+        """The fields, once a module has looked at them and so may have changed them."""
+        self.own_body: ResponseBody | None = None
+        """What a module put in the place of the upstream's body."""
+        self.sift(block)
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]

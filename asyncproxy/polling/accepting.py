@@ -38,36 +38,59 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DROPPED: Final = UntilClose()
 """The framing of a body that broke a rule: whatever comes is dropped until the connection ends."""
 _IDLE, _HEAD, _BUSY, _CLOSING = range(4)
+_NO_REQUEST: Final = Request("GET", b"/")
 
 
 @implementer(IPushProducer)
 class ClientConnection(Due):
     """One connection of a client: a plain Twisted protocol, and the `Client` of its exchanges."""
 
-    transport: Any = None
-    exchange: Exchange | None = None
-    peer = ("", 0)
-    block = b""
-    """What upstreams are told about this client."""
-    requests = 0
-    _phase = _IDLE
-    _buffer = b""
-    """Bytes of heads that are not read yet."""
-    _framing: Framing | None = None
-    """While a request's body arrives."""
-    _body: BodyStream | None = None
-    _body_size = 0
-    _producer: Producer | None = None
-    _looping = False
-    _paused = False
-    _continues = False
-    """Whether the client waits for 100 Continue."""
-    request = Request("GET", b"/")
-    """The latest request; it decides how its response is framed, and whether another one follows."""
-    _chunked = False
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_buffer",
+        "_chunked",
+        "_continues",
+        "_framing",
+        "_looping",
+        "_paused",
+        "_phase",
+        "_producer",
+        "_slot",
+        "block",
+        "door",
+        "due",
+        "exchange",
+        "peer",
+        "request",
+        "requests",
+        "transport",
+    )
 
     def __init__(self, door: Door) -> None:
+        self.due = self._slot = NEVER
         self.door = door
+        self.transport: Any = None
+        self.exchange: Exchange | None = None
+        self.request: Request = _NO_REQUEST
+        """The latest request; it decides how its response is framed, and whether another one follows."""
+        self.peer = ("", 0)
+        self.block = b""
+        """What upstreams are told about this client."""
+        self.requests = 0
+        self._phase = _IDLE
+        self._buffer = b""
+        """Bytes of heads that are not read yet."""
+        self._framing: Framing | None = None
+        """While a request's body arrives."""
+        self._body: BodyStream | None = None
+        self._body_size = 0
+        self._producer: Producer | None = None
+        self._looping = False
+        self._paused = False
+        self._continues = False
+        """Whether the client waits for 100 Continue."""
+        self._chunked = False
 
     # Twisted's side.
 
@@ -264,12 +287,15 @@ class ClientConnection(Due):
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
-        if status == 204:
-            block = without_length(block)
-        if body and (self.request.method == "HEAD" or status == 204 or status == 304):
+        request = self.request
+        if status == 204 or status == 304 or request.method == "HEAD":
             body = b""
+            if status == 204:
+                block = without_length(block)
         self._chunked = False
-        self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, self._options(), body))
+        plain = request.keep_alive and request.minor == 1 and self._framing is None and self.door.open
+        options = b"" if plain else self._options()
+        self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, options, body))
         self._done()
 
     def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
@@ -338,7 +364,7 @@ class ClientConnection(Due):
         exchange, self.exchange = self.exchange, None
         self._producer = None
         if exchange is not None:
-            exchange.sent()
+            exchange.finish()
         if self._framing is not None:
             self._linger()
         elif not self.request.keep_alive:

@@ -16,12 +16,20 @@ TICK: Final = 0.05
 NEVER: Final = math.inf
 
 
-class Due:
-    """Something that can be due; `expired` is called on the polling thread once it is."""
+_MIXIN: tuple[str, ...] = ()
 
-    due = NEVER
-    """When, in seconds of the clock. Setting it to NEVER, or later, needs no word to the wheel."""
-    _slot = NEVER
+
+class Due:
+    """Something that can be due; `expired` is called on the polling thread once it is.
+
+    A mixin: `due` and `_slot` are to be NEVER at first. `due` is in seconds of the clock; setting it to NEVER, or
+    later, needs no word to the wheel.
+    """
+
+    __slots__ = _MIXIN
+
+    due: float
+    _slot: float
 
     def expired(self) -> None:
         """The deadline has passed; `due` is NEVER again."""

@@ -37,9 +37,9 @@ from asyncproxy.exchange.messages import Reply, Request, Response
 from asyncproxy.exchange.outcomes import Park
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
-from asyncproxy.polling.deadlines import Deadlines, Due
+from asyncproxy.polling.deadlines import NEVER, Deadlines, Due
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
-from asyncproxy.polling.responding import Piecewise, respond
+from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import FirstCall, ParkStep
 from asyncproxy.polling.strands import Strand
@@ -77,29 +77,48 @@ class TurnOwner(Protocol):
 class Exchange(Life):
     """One request and its response, from first byte in to last byte out."""
 
-    turn: CallTurn | None = None
-    """The turn that is queued or running."""
-    parked: Parked | None = None
-    """What the module's own line of code waits for."""
-    source: BodyStream | Piecewise | Spool | None = None
-    """What feeds the client, or the body's spool before the first turn."""
-    gone = False
-    started = False
-    """Whether the response's head is out."""
-    verdict: ProxyError | None = None
-    """What the module's code is to be told at its next wait: that the client left, or that time is up."""
-    _pumping = False
-    _deadline: Due | None = None
+    __slots__ = (
+        "_asked",
+        "_deadline",
+        "_pumping",
+        "binding",
+        "client",
+        "context",
+        "flow",
+        "forwards",
+        "gone",
+        "parked",
+        "request",
+        "source",
+        "started",
+        "turn",
+        "verdict",
+    )
 
     def __init__(self, flow: Flow, binding: Binding, request: Request, client: Client) -> None:
+        self.stage = RECEIVING
+        self.waiting = PARKED
         self._trail = [flow.seconds()]
         self.flow = flow
         self.binding = binding
         self.request = request
         self.client = client
         self.context: Context = copy_context()
+        self.turn: CallTurn | None = None
+        """The turn that is queued or running."""
+        self.parked: Parked | None = None
+        """What the module's own line of code waits for."""
         self.forwards: list[Forwarding] = []
+        self.source: BodyStream | Piecewise | Spool | None = None
+        """What feeds the client, or the body's spool before the first turn."""
+        self.gone = False
+        self.started = False
+        """Whether the response's head is out."""
+        self.verdict: ProxyError | None = None
+        """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked: list[tuple[TurnOwner, Callable[..., Any], tuple[Any, ...]]] = []
+        self._pumping = False
+        self._deadline: Due | None = None
 
     @property
     def upstream(self) -> str | None:
@@ -132,6 +151,7 @@ class Exchange(Life):
 
     def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
+        self.shorten_trail()
         self._asked.append((owner, call, args))
         if not self._pumping:
             self._pump()
@@ -177,7 +197,10 @@ class Exchange(Life):
         self.parked = None
         if error is not None:
             self.failed(error)
-        elif type(value) is Reply or isinstance(value, Response):
+        elif type(value) is Reply and type(value.stream) is bytes and not self.gone and value.own_body is None:
+            self.started = True
+            relay_whole(self, value)
+        elif isinstance(value, Response):
             self.answer(value)
         elif isinstance(value, Wait):
             self.park(value, self.concluded)
@@ -204,13 +227,12 @@ class Exchange(Life):
             wait.abandon()
             wake(None, verdict)
             return
-        lot = self.flow.lot
-        self.parked = parked = lot.park(wait, self, wake)
-        if self.stage == RECEIVING:
+        self.parked = parked = self.flow.lot.park(wait, self, wake)
+        if self.stage is RECEIVING:
             self.enter(WAITED, parked.since)
         self.waiting = wait.column
         if timeout is not None:
-            parked.limit(lot.clock, timeout)
+            parked.limit(timeout)
         parked.start()
 
     def answer(self, response: Response) -> None:
@@ -244,11 +266,6 @@ class Exchange(Life):
         self.client.refuse(status, words)
 
     # The client's side.
-
-    def sent(self) -> None:
-        """The client's connection has taken the response's last byte."""
-        if self.stage != ENDED:
-            self.finish()
 
     def left(self) -> None:
         """The client has closed its connection."""
@@ -299,16 +316,22 @@ class Exchange(Life):
             source.drop()
 
     def finish(self) -> None:
-        """The end, in whatever way: everything that the exchange holds is let go."""
+        """The end, in whatever way: everything that the exchange holds is let go.
+
+        The client's connection calls it when it has taken the response's last byte.
+        """
+        if self.stage is ENDED:
+            return
         self.enter(FINISHED, self.flow.seconds())
         self.parked = None
-        self._asked.clear()
+        if self._asked:
+            self._asked.clear()
         if self.source is not None:
             self._stop_source()
-        if self.forwards:
-            for forwarding in self.forwards:
+        for forwarding in self.forwards:
+            if not forwarding.idle:
                 forwarding.cancel()
-            self.forwards.clear()
+        self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
         if self._deadline is not None:
@@ -341,7 +364,10 @@ class Exchange(Life):
 class _RouteDeadline(Due):
     """The route's `timeout` of one exchange."""
 
+    __slots__ = ("_exchange", "_slot", "due")
+
     def __init__(self, exchange: Exchange) -> None:
+        self.due = self._slot = NEVER
         self._exchange = exchange
 
     def expired(self) -> None:

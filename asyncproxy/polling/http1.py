@@ -79,8 +79,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         pass  # the head is read; framing and what an upgrade means are decided by its fields
     except HttpParserError as why:
         raise ClientError(400, f"malformed head: {why}") from None
-    request = Request(method, target)
-    request.sift(head[line.end() : -4])
+    request = Request(method, target, head[line.end() : -4])
     if digit == b"0":
         request.minor = 0
         request.keep_alive = False
@@ -107,8 +106,7 @@ def parse_reply(head: bytes, method: str) -> Reply:
         raise BadReply(f"malformed head: {why}") from None
     digit, digits = line.groups()
     status = int(digits)
-    reply = Reply(status)
-    reply.sift(head[line.end() : -4])
+    reply = Reply(status, head[line.end() : -4])
     if digit == b"0":
         reply.minor = 0
         reply.keep_alive = False

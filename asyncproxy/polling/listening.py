@@ -30,17 +30,28 @@ class Limits(Protocol):
 
 
 class Door:
-    """One listener's connections. `find(host, path, method)` gives a route or raises `ClientError`."""
+    """One listener's connections.
+
+    `find(host, path, method)` gives a route or raises `ClientError`; `only` is the route if one takes everything.
+    """
 
     noisy = False
 
-    def __init__(self, flow: Flow, limits: Any, find: Callable[[str, str, str], Binding], scheme: str = "http") -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        limits: Any,
+        find: Callable[[str, str, str], Binding],
+        scheme: str = "http",
+        only: Binding | None = None,
+    ) -> None:
         self.flow = flow
         self.deadlines = flow.deadlines
         self.limits: Limits = limits
         self.keep_alive = self.limits.keep_alive
         self.find = find
         self.scheme = scheme
+        self._only = only
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
@@ -53,14 +64,14 @@ class Door:
             path = normal_path(request.target)
         except ValueError as why:
             raise ClientError(400, str(why)) from None
-        binding = self.find(request.host, path, request.method)
+        request.route = binding = self._only or self.find(request.host, path, request.method)
         flow = self.flow
         flow.numbers = request.number = flow.numbers + 1
         request.prefix = flow.prefix
         request.client = client.peer
         request.client_block = client.block
-        request.scheme = self.scheme
-        request.route = binding
+        if self.scheme != "http":
+            request.scheme = self.scheme
         exchange = Exchange(flow, binding, request, client)
         flow.exchanges.add(exchange)
         return exchange

@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from asyncproxy.polling.native_origin import Address, Origin, in_words, internet_address
+from asyncproxy.polling.native_rounds import SMALL, round_of
 
 HIGH_WATER: Final = 64 * 1024
 ON: Final = "on"
@@ -54,11 +55,13 @@ class NativeConnection(asyncio.BaseProtocol):
     registered; an exception from the protocol is logged and ends the connection with that exception as the
     reason.
 
-    ``write`` keeps a ``bytearray`` or ``memoryview`` by reference until it is sent: leave it alone after.
+    Small writes go out at the end of the loop's round, see `native_outbox`. ``write`` keeps a large ``bytearray`` or
+    ``memoryview`` by reference until it is sent: leave it alone after.
     """
 
     __slots__ = (
         "_choked",
+        "_eof_held",
         "_held",
         "_origin",
         "_producer",
@@ -66,22 +69,26 @@ class NativeConnection(asyncio.BaseProtocol):
         "_pulling",
         "_reading",
         "_reason",
+        "_round",
         "_streaming",
         "_transport",
+        "_unsent",
         "_writing",
         "connected",
-        "data_received",
         "disconnected",
         "disconnecting",
+        "receive",
         "write",
     )
 
     write: Callable[[Any], None]
-    data_received: Callable[[bytes], None]
+    receive: Callable[[bytes], None]
 
     def __init__(self, origin: Origin) -> None:
         """Wait for uvloop to say that the connection stands."""
         self._origin = origin
+        self._round = round_of(origin.loop)
+        self._unsent = b""
         self._transport: Any = None
         self._protocol: Any = None
         self._producer: Any = None
@@ -90,12 +97,14 @@ class NativeConnection(asyncio.BaseProtocol):
         self._choked = False
         self._reading = ON
         self._writing = ON
-        self._held: bytes | None = None
+        self._held = b""
+        self._eof_held = False
         self._reason: Failure | None = None
         self.connected = False
         self.disconnecting = False
         self.disconnected = False
         self.write = _ignored
+        self.receive = _ignored
 
     def __repr__(self) -> str:
         """Kind, both ends, and what goes on: enough to tell a stuck connection from a slow one."""
@@ -117,11 +126,12 @@ class NativeConnection(asyncio.BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bind both ways, then start the protocol. For uvloop."""
         self._transport = transport
-        self.write = self._transport.write
+        self.write = self._write
         self.connected = True
         self._tell(self._start)
         if self._reading is PAUSED and not self._transport.is_closing():
-            self._hold_reading()
+            # uvloop starts reading as soon as this returns, whatever the protocol asked for.
+            self._origin.loop.call_soon(self._pause_again)
 
     def _start(self) -> None:
         protocol = self._origin.build(self)
@@ -131,15 +141,29 @@ class NativeConnection(asyncio.BaseProtocol):
         self.protocol = protocol
         protocol.makeConnection(self)
 
+    def data_received(self, data: bytes) -> None:
+        """Keep `data` for this round. For uvloop."""
+        self._round.arrived(self, data)
+
     def eof_received(self) -> bool:
-        """Tell a half-closeable protocol, end the connection of any other. For uvloop."""
-        self._reading = ENDED
-        if not IHalfCloseableProtocol.providedBy(self._protocol):
-            # uvloop would flush what is pending to somebody who hung up; Twisted doesn't.
-            self._transport.abort()
-            return False
-        self._protocol.readConnectionLost()
+        """Keep the peer's end for this round. For uvloop."""
+        self._round.arrived(self, None)
         return True
+
+    def ended(self) -> None:
+        """Tell a half-closeable protocol of its peer's end, end the connection of any other. For the round."""
+        if not self.connected or self._reason is not None:
+            return
+        if self._held:
+            self._eof_held = True
+            return
+        self._reading = ENDED
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.readConnectionLost()
+        elif not self._transport.is_closing():
+            # uvloop would flush what is pending to somebody who hung up; Twisted doesn't.
+            self.flush()
+            self._transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell producer, protocol and origin, once, and let go of them. For uvloop."""
@@ -147,8 +171,10 @@ class NativeConnection(asyncio.BaseProtocol):
         protocol, producer = self._protocol, self._producer
         self.connected, self.disconnected = False, True
         self.write = _ignored
-        self.data_received = _ignored
-        self._protocol = self._producer = self._held = self._reason = None
+        self._unsent = b""
+        self.receive = _ignored
+        self._held = b""
+        self._protocol = self._producer = self._reason = None
         if producer is not None:
             self._tell(producer.stopProducing)
         if protocol is not None:
@@ -194,20 +220,42 @@ class NativeConnection(asyncio.BaseProtocol):
     @protocol.setter
     def protocol(self, protocol: Any) -> None:
         self._protocol = protocol
-        if self._held is None:
-            self.data_received = protocol.dataReceived
-            self._transport.set_protocol(self)  # uvloop looked data_received up when there was none, or another
+        if self._reading is not PAUSED:
+            self.receive = protocol.dataReceived
 
     def _tell(self, call: Callable[..., object], *args: object) -> None:
         try:
             call(*args)
         except Exception:  # noqa: BLE001 - whatever a protocol raises is logged and ends its connection
-            failure = Failure()
-            log.failure("{connection!r}: its protocol failed", failure, connection=self)
-            if self.connected:
-                self._abort(failure)
+            self.protocol_failed()
+
+    def protocol_failed(self) -> None:
+        """Log the exception that is being handled; it ends the connection, and is the reason."""
+        failure = Failure()
+        log.failure("{connection!r}: its protocol failed", failure, connection=self)
+        if self.connected:
+            self._abort(failure)
 
     # Writing and closing.
+
+    def _write(self, data: bytes) -> None:
+        unsent = self._unsent
+        if unsent or len(data) > SMALL:
+            if len(unsent) + len(data) <= SMALL:
+                self._unsent = unsent + bytes(data)
+            else:
+                self.flush()
+                self._transport.write(data)
+        elif data:
+            self._unsent = data if type(data) is bytes else bytes(data)
+            self._round.sends(self)
+
+    def flush(self) -> None:
+        """Hand uvloop what waits for the end of the round; safe at any time."""
+        unsent = self._unsent
+        if unsent:
+            self._unsent = b""
+            self._transport.write(unsent)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one."""
@@ -217,13 +265,15 @@ class NativeConnection(asyncio.BaseProtocol):
         """Close once everything is flushed and no producer is registered; reading ends at once."""
         if self.connected and not self.disconnecting:
             self.disconnecting = True
+            self.receive = _ignored
             if self._producer is None:
                 self._close()
             else:
                 self._transport.pause_reading()
 
     def _close(self) -> None:
-        self.write = _ignored
+        self.flush()
+        self.write = self.receive = _ignored
         self._transport.close()
 
     def abortConnection(self) -> None:
@@ -236,7 +286,8 @@ class NativeConnection(asyncio.BaseProtocol):
     def _abort(self, reason: Failure) -> None:
         if self._reason is None:
             self._reason = reason
-        self.write = _ignored
+        self.write = self.receive = _ignored
+        self._unsent = b""
         self._transport.abort()
 
     def loseWriteConnection(self) -> None:
@@ -248,6 +299,7 @@ class NativeConnection(asyncio.BaseProtocol):
 
     def _end_writing(self) -> None:
         self._writing = ENDED
+        self.flush()
         self.write = _ignored
         # Limits of zero make uvloop call resume_writing when all is flushed, its only word on it.
         self._transport.set_write_buffer_limits(0)
@@ -271,6 +323,7 @@ class NativeConnection(asyncio.BaseProtocol):
         self._transport.set_write_buffer_limits(HIGH_WATER if streaming else 0)
         self._producer, self._streaming, self._pulling = producer, streaming, False
         if not streaming:
+            self.flush()
             if self.write is not _ignored:
                 self.write = self._write_pulled
             producer.resumeProducing()
@@ -283,7 +336,7 @@ class NativeConnection(asyncio.BaseProtocol):
         if not self.connected:
             return
         if not self._streaming and self.write is not _ignored:
-            self.write = self._transport.write
+            self.write = self._write
         if self.disconnecting:
             self._close()
         elif self._writing is ENDING:
@@ -306,48 +359,44 @@ class NativeConnection(asyncio.BaseProtocol):
         """Stop reading; neither a FIN nor a reset is noticed until it goes on, except by writing."""
         if self.connected and self._reading is ON:
             self._reading = PAUSED
+            self.receive = self._hold
             self._transport.pause_reading()
 
     def resumeProducing(self) -> None:
         """Go on reading; nothing to a connection that is closing, or whose peer has ended its side."""
         if self.connected and not self.disconnecting and self._reading is PAUSED:
             self._reading = ON
-            if self._held is None:
-                self._transport.resume_reading()
-            else:
+            if self._held or self._eof_held:
                 self._origin.loop.call_soon(self._release)
+            else:
+                self.receive = self._protocol.dataReceived
+                self._transport.resume_reading()
 
     def stopProducing(self) -> None:
         """Same as loseConnection."""
         self.loseConnection()
 
-    # uvloop starts reading as soon as connection_made returns, whatever the protocol asked for in it. A
-    # protocol that paused there (a relay does, until its other side stands) is shielded: what comes before
-    # the pause can be repeated is kept, one read at most.
-
-    def _hold_reading(self) -> None:
-        self._held = b""
-        self.data_received = self._hold
-        self._transport.set_protocol(self)
-        self._origin.loop.call_soon(self._pause_again)
+    # What came in the same round as the pause, or before uvloop could be paused at all, waits here.
 
     def _pause_again(self) -> None:
         if self.connected and self._reading is PAUSED:
             self._transport.pause_reading()
 
     def _hold(self, data: bytes) -> None:
-        self._held = (self._held or b"") + data
-        self._transport.pause_reading()
+        self._held += data
 
     def _release(self) -> None:
-        if self._held is None or not self.connected or self.disconnecting or self._reading is PAUSED:
+        if not self.connected or self.disconnecting or self._reading is PAUSED:
             return
-        held, self._held = self._held, None
-        self.protocol = self._protocol
-        if self._reading is ON:
-            self._transport.resume_reading()
+        held, self._held = self._held, b""
+        self.receive = self._protocol.dataReceived
         if held:
-            self._tell(self._protocol.dataReceived, held)
+            self._tell(self.receive, held)
+        if self._eof_held and self._reading is ON and self.connected:
+            self._eof_held = False
+            self._tell(self.ended)
+        elif self._reading is ON and self.connected:
+            self._transport.resume_reading()
 
     # The socket.
 

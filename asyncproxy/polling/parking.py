@@ -19,7 +19,7 @@ from asyncproxy.exchange.waits import Wait
 
 Wake = Callable[[Any, BaseException | None], None]
 
-_BEGINNING, _WAITING, _OVER = range(3)
+BEGINNING, _WAITING, _OVER = range(3)
 
 
 class Parked:
@@ -28,20 +28,33 @@ class Parked:
     A subclass begins the wait in `begin` and calls it off in `undo`; it calls `ready` or `fail` when it is over.
     """
 
-    deadline: float | None = None
-    since = 0.0
-    lot: ParkingLot | None = None
-    _state = _BEGINNING
-    _timer: DelayedCall | None = None
-    _value: Any = None
-    _error: BaseException | None = None
-    _undone = False
+    __slots__ = (
+        "_error",
+        "_state",
+        "_timer",
+        "_undone",
+        "_value",
+        "_wake",
+        "deadline",
+        "lot",
+        "owner",
+        "since",
+        "wait",
+    )
 
     def __init__(self, wait: Any, owner: Any, wake: Wake) -> None:
         """`owner` is an exchange; through its `flow` a park finds what it needs of the polling thread."""
         self.wait = wait
         self.owner = owner
+        self.lot: ParkingLot | None = None
+        self.since = 0.0
+        self.deadline: float | None = None
         self._wake: Wake | None = wake
+        self._state = BEGINNING
+        self._timer: DelayedCall | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._undone = False
 
     def begin(self) -> None:
         """Arrange that the wait ends. What it raises becomes the wake."""
@@ -56,7 +69,7 @@ class Parked:
             self.begin()
         except Exception as error:  # noqa: BLE001 - the module that made the wait hears of it at its await
             self.fail(error)
-        if self._state == _BEGINNING:
+        if self._state == BEGINNING:
             self._state = _WAITING
             return
         if self._undone:
@@ -109,8 +122,9 @@ class Parked:
         """Whether it has been woken or called off."""
         return self._state == _OVER
 
-    def limit(self, clock: Clock, seconds: float) -> None:
+    def limit(self, seconds: float) -> None:
         """Wake with `ParkTimeout` after `seconds`."""
+        clock = self.owner.flow.lot.clock
         self.deadline = clock.seconds() + seconds
         self._timer = clock.callLater(seconds, self._too_late, seconds)
 

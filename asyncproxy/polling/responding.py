@@ -52,20 +52,29 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
     exchange.client.answer(status, block, body)
 
 
+def relay_whole(exchange: Exchange, reply: Reply) -> None:
+    """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
+    block = reply.passed + VIA if reply.own_headers is None else _changed_block(reply)
+    exchange.client.answer(reply.status, block, reply.stream)
+
+
 def _relay(exchange: Exchange, reply: Reply) -> None:
-    block = reply.passed + VIA
-    if reply.own_headers is not None:
-        block = without_length(Block(reply.own_headers.raw).passed) + VIA
-        if reply.length_value:  # the body is the upstream's still, whatever was done to its fields
-            block += b"\r\nContent-Length: " + reply.length_value
-    stream = reply.stream
     exchange.started = True
+    stream = reply.stream
     if type(stream) is bytes:
-        exchange.client.answer(reply.status, block, stream)
+        relay_whole(exchange, reply)
         return
+    block = reply.passed + VIA if reply.own_headers is None else _changed_block(reply)
     exchange.source = stream
     exchange.client.begin(reply.status, block, stream, told=bool(reply.length_value))
     stream.attach(exchange.client)
+
+
+def _changed_block(reply: Reply) -> bytes:
+    """The fields as a module left them; but the body is the upstream's still, and so is its length."""
+    assert reply.own_headers is not None
+    block = without_length(Block(reply.own_headers.raw).passed) + VIA
+    return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
 
 
 def _pull(exchange: Exchange, pieces: Piecewise, status: int, block: bytes) -> None:

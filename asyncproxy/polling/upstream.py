@@ -17,7 +17,7 @@ from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
-from asyncproxy.polling.parking import Parked, Wake
+from asyncproxy.polling.parking import BEGINNING, Parked, Wake
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -31,31 +31,59 @@ _BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
 class Forwarding(Parked, Due):
     """On a `Forward`. It outlives the wait: until the reply's body is through, `cancel` closes its connection."""
 
-    connection: UpstreamConnection | None = None
-    pool: ServerPool | None = None
-    others: Sequence[ServerPool] = ()
-    """Servers of the group to turn to when this one refuses the connection."""
-    withdraw: Callable[[], None] | None = None
-    """Set by the pool while a connection is being made or waited for."""
-    sent = False
-    """Whether the whole request is written."""
-    _retried = False
-    _kept: list[bytes] | None = None
-    _kept_size = 0
-    _ends = NEVER
+    __slots__ = (
+        "_ends",
+        "_kept",
+        "_kept_size",
+        "_retried",
+        "_slot",
+        "connection",
+        "due",
+        "others",
+        "pool",
+        "request",
+        "sent",
+        "timeout",
+        "withdraw",
+    )
 
     def __init__(self, wait: Forward, owner: Any, wake: Wake) -> None:
         self.wait = wait
         self.owner = owner
+        self.lot = None
+        self.since = 0.0
+        self.deadline = None
         self._wake = wake
+        self._state = BEGINNING
+        self._timer = None
+        self._value = None
+        self._error = None
+        self._undone = False
+        self.due = self._slot = self._ends = NEVER
         self.request: Request = wait.request
         self.timeout: float | None = wait.timeout
+        self.connection: UpstreamConnection | None = None
+        self.pool: ServerPool | None = None
+        self.others: Sequence[ServerPool] = ()
+        """Servers of the group to turn to when this one refuses the connection."""
+        self.withdraw: Callable[[], None] | None = None
+        """Set by the pool while a connection is being made or waited for."""
+        self.sent = False
+        """Whether the whole request is written."""
+        self._retried = False
+        self._kept: list[bytes] | None = None
+        self._kept_size = 0
 
     def begin(self) -> None:
         """Ask for a connection to the upstream."""
         owner = self.owner
         owner.forwards.append(self)
         owner.flow.around.upstreams.acquire(self, self.wait.upstream or owner.binding.upstream)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to cancel."""
+        return self.connection is None and self.withdraw is None
 
     def send_over(self, connection: UpstreamConnection) -> None:
         """Send the request over `connection`, which is new or was idle."""
@@ -66,16 +94,15 @@ class Forwarding(Parked, Due):
         fields: Fields = request if wait.headers is None else Block(wait.headers)
         head = upstream_head(
             request.method,
-            target if target.startswith(b"/") else origin_form(target),
+            target if target[0] == 47 else origin_form(target),  # a slash
             fields.passed,
             request.host_value,
             request.client_block,
             b"" if request.length == 0 and fields is request else self._framing(fields),
         )
+        self.sent = request.length == 0
         connection.send(self, head, request.method)
-        if request.length == 0:
-            self.sent = True
-        else:
+        if not self.sent:
             self._send_body(connection)
 
     def _framing(self, fields: Fields) -> bytes:

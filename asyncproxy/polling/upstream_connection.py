@@ -30,20 +30,35 @@ HEAD_LIMIT: Final = 64 * 1024
 class UpstreamConnection(Due):
     """A plain Twisted protocol. It serves one forward at a time, or idles in its pool."""
 
-    transport: Any = None
-    forwarding: Forwarding | None = None
-    stream: BodyStream | None = None
-    """The body of the reply that is being received."""
-    served = 0
-    """Replies received whole on this connection."""
-    _buffer = b""
-    _framing: Framing | None = None
-    _head: Reply | None = None
-    _method = ""
-    _closing = False
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_framing",
+        "_head",
+        "_method",
+        "_slot",
+        "due",
+        "forwarding",
+        "pool",
+        "served",
+        "stream",
+        "transport",
+    )
 
     def __init__(self, pool: ServerPool) -> None:
+        self.due = self._slot = NEVER
         self.pool = pool
+        self.transport: Any = None
+        self.forwarding: Forwarding | None = None
+        self.stream: BodyStream | None = None
+        """The body of the reply that is being received."""
+        self.served = 0
+        """Replies received whole on this connection."""
+        self._buffer = b""
+        self._framing: Framing | None = None
+        self._head: Reply | None = None
+        self._method = ""
+        self._closing = False
 
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
@@ -110,7 +125,11 @@ class UpstreamConnection(Due):
         forwarding = self.forwarding
         assert forwarding is not None
         self.forwarding = None
-        self._release(reusable and forwarding.sent)
+        self.served += 1
+        if reusable and forwarding.sent:
+            self.pool.put(self)
+        else:
+            self.close()
         head.stream = body
         forwarding.arrived(head)
 
@@ -146,19 +165,15 @@ class UpstreamConnection(Due):
         assert head is not None
         assert forwarding is not None
         self.forwarding = self.stream = self._framing = self._head = None
-        self._release(head.keep_alive and not framing.surplus and forwarding.sent)
+        self.served += 1
+        if head.keep_alive and not framing.surplus and forwarding.sent:
+            self.pool.put(self)
+        else:
+            self.close()
         if piece:
             stream.feed(piece)
         stream.end()
         forwarding.finished()
-
-    def _release(self, reusable: bool) -> None:
-        """The reply is whole: into the pool, or away."""
-        self.served += 1
-        if reusable:
-            self.pool.put(self)
-        else:
-            self.close()
 
     # Its end.
 

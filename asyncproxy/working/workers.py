@@ -1,11 +1,15 @@
-"""The bounded pool: exactly N threads that run turns.
+"""The bounded pool: exactly N threads that run turns, and no more of them awake than the turns need.
 
 A hop through `deferToThreadPool` costs some ten times what this does (docs/decisions/0003-workers.md), so turns travel
 through a deque and come back gathered: the first turn that ends wakes the polling thread, those that end before it
-looks ride along. The face of Twisted's ThreadPool is kept, so `deferToThreadPool(reactor, workers, f)` works.
+looks ride along. Threads that wake for one short turn each fight over the interpreter's lock, so a worker that is awake
+takes turn after turn, and another is only woken when turns have waited for `PATIENCE`: because the one awake blocks,
+which it may, or cannot keep up. The face of Twisted's ThreadPool is kept, so `deferToThreadPool(reactor, workers, f)`
+works.
 
-The rule: a turn is in `_waiting` until a worker takes it, and whoever gets it out of there, worker or `withdraw`,
-owns it. `_calls` only counts: it holds as many tokens as turns wait.
+The rule: a turn is in `_waiting` until a worker takes it, and whoever gets it out of there, worker or `withdraw`, owns
+it. A turn is put there *before* `do` looks whether anybody is awake; a worker says that it sleeps *before* it looks
+once more whether a turn is there. So one of them sees the other, and no turn is left lying.
 """
 
 from __future__ import annotations
@@ -15,34 +19,46 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.python.failure import Failure
 
-from asyncproxy.boundaries import PollingThread, Turn
+from asyncproxy.boundaries import Clock, DelayedCall, PollingThread, Turn
+
+PATIENCE: Final = 0.001
+"""Seconds that a turn may wait before another worker is woken for it."""
 
 
 class Workers:
     """`total` worker threads; `start` and `stop` them on the polling thread.
 
-    `polling` is how ended turns get back, `report` takes an exception that nobody else would hear of.
+    `polling` is how ended turns get back, `clock` measures `PATIENCE` on the polling thread, `report` takes an
+    exception that nobody else would hear of.
     """
 
     def __init__(
         self,
         total: int,
         polling: PollingThread,
+        clock: Clock,
         report: Callable[[BaseException], None] | None = None,
         name: str = "asyncproxy-worker",
     ) -> None:
         self.total = total
         self._polling = polling
+        self._clock = clock
         self._report = report
         self._name = name
         self._waiting: deque[Turn] = deque()
-        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._wakes: list[queue.SimpleQueue[bool]] = [queue.SimpleQueue() for _ in range(total)]
+        """What each worker sleeps on: True to look for turns, False to end."""
+        self._asleep = set(range(total))
+        """Numbers of the workers that sleep or are about to; whoever wakes one takes it out first."""
+        self._latest: Turn | None = None
+        """The turn that was last in line when the polling thread last looked."""
+        self._timer: DelayedCall | None = None
         self.running: dict[int, Turn] = {}
-        """What each busy worker runs right now, by the thread's number."""
+        """What each busy worker runs right now, by the worker's number."""
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -55,8 +71,11 @@ class Workers:
     def stop(self) -> None:
         """End the threads and join them; each first ends the turn it runs, and what waits is dropped."""
         self._waiting.clear()
-        for _ in self._threads:
-            self._calls.put(False)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for wake in self._wakes:
+            wake.put(False)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
@@ -69,19 +88,37 @@ class Workers:
     def do(self, turn: Turn) -> None:
         """Run `turn` as soon as a worker is free; then call its `ran` on the polling thread."""
         self._waiting.append(turn)
-        self._calls.put(True)
+        if len(self._asleep) == self.total:
+            self._wake_one()
+        elif self._timer is None:
+            self._latest = turn
+            self._timer = self._clock.callLater(PATIENCE, self._look)
 
     def withdraw(self, turn: Turn) -> bool:
         """Take `turn` back if no worker has begun it; False if one has."""
         try:
-            self._waiting.remove(turn)
+            self._waiting.remove(turn)  # atomic, as turns are compared by identity
         except ValueError:
             return False
-        # Keep the tokens as many as the turns, or a flood of leavers would grow them; if there is none, a worker has
-        # taken it and will find no turn.
-        with contextlib.suppress(queue.Empty):
-            self._calls.get_nowait()
         return True
+
+    def _wake_one(self) -> None:
+        with contextlib.suppress(KeyError):  # none is left to wake
+            self._wakes[self._asleep.pop()].put(True)
+
+    def _look(self) -> None:
+        """Wake another worker if what was last in line a moment ago still waits."""
+        self._timer = None
+        waiting = self._waiting
+        if not waiting:
+            return
+        if self._latest in waiting:
+            self._wake_one()
+        try:
+            self._latest = waiting[-1]
+        except IndexError:
+            return
+        self._timer = self._clock.callLater(PATIENCE, self._look)
 
     def statistics(self) -> dict[str, int]:
         """``total`` threads, ``busy`` ones, and turns ``queued``."""
@@ -103,17 +140,28 @@ class Workers:
             self._polling.deliver(self._report, error)
 
     def _work(self, number: int) -> None:
-        get, take, running, deliver = self._calls.get, self._waiting.popleft, self.running, self._polling.deliver
-        while get():
+        """A worker's life: sleep until woken, then take turns until there are none."""
+        asleep, sleep = self._asleep, self._wakes[number].get
+        while sleep():
+            self._take_turns(number)
+            asleep.add(number)
+            while self._waiting:  # one came after the last look, and whoever put it there saw this worker awake
+                asleep.discard(number)
+                self._take_turns(number)
+                asleep.add(number)
+
+    def _take_turns(self, number: int) -> None:
+        take, running, deliver = self._waiting.popleft, self.running, self._polling.deliver
+        while True:
             try:
                 turn = take()
             except IndexError:
-                continue  # it was withdrawn after this worker had taken its token
+                return
             running[number] = turn
             turn.run()
             del running[number]
             deliver(turn.ran)
-            del turn  # an idle worker keeps no exchange alive
+            del turn  # a worker that waits keeps no exchange alive
 
     def __repr__(self) -> str:
         counts = self.statistics()
