@@ -32,48 +32,37 @@ _MIXIN: tuple[str, ...] = ()
 
 
 class Fields:
-    """A message's header block, read once. Values that a field repeats are joined by commas.
+    """A message's header block, read once.
 
-    `block` is as received, `passed` what goes on to the next hop. A mixin: whoever has fields has `FIELD_SLOTS`.
+    `block` is as received, `passed` what goes on to the next hop, `length_value` what Content-Length says, `noted` what
+    the other fields say that decide on framing and connection. A mixin: whoever has fields has `FIELD_SLOTS`.
     """
 
     __slots__ = _MIXIN
 
     block: bytes
     passed: bytes
-    hosts: int
     host_value: bytes
-    connection: bytes
     length_value: bytes
-    transfer: bytes
-    expect: bytes
+    noted: Noted
 
-    def sift(self, block: bytes) -> None:
-        """Read `block`; fields that Connection names are not passed on either."""
+    def sift(self, block: bytes) -> bool:
+        """Read `block`; whether it is a plain one, with a Host or a Content-Length and nothing else that counts."""
         self.block = self.passed = block
-        self.hosts = 0
-        self.host_value = self.connection = self.length_value = self.transfer = self.expect = b""
-        noted = _NOTED.findall(block)
-        if len(noted) == 1:
-            name, value = noted[0]
-            if name == b"Host":  # a plain GET
-                self.hosts = 1
+        self.host_value = self.length_value = b""
+        found = _NOTED.findall(block)
+        if len(found) == 1:
+            name, value = found[0]
+            if name == b"Host":
                 self.host_value = value
-                return
-            if name == b"Content-Length":  # a plain reply
+                self.noted = _ONE_HOST
+                return True
+            if name == b"Content-Length":
                 self.length_value = value
-                return
-        if noted:
-            self._take(noted)
-
-    def _take(self, noted: list[tuple[bytes, bytes]]) -> None:
-        ends_here = False
-        for name, value in noted:
-            ends_here = _note(self, name.lower(), value.rstrip(b" \t")) or ends_here
-        if ends_here:
-            self.passed = _ENDS_HERE.sub(b"", self.block)
-            if self.connection not in _ORDINARY:
-                _drop_named(self)
+                self.noted = _NOTHING
+                return True
+        self.noted = Noted(self, found) if found else _NOTHING
+        return False
 
     @property
     def raw_fields(self) -> RawHeaders:
@@ -81,7 +70,52 @@ class Fields:
         return split_block(self.block)
 
 
-FIELD_SLOTS: Final = ("block", "connection", "expect", "host_value", "hosts", "length_value", "passed", "transfer")
+class Noted:
+    """What fields say that decide on framing and connection; values that a field repeats are joined by commas.
+
+    Made for a message that is not plain: it takes out of the message's `passed` what ends at this hop, and what its
+    Connection names.
+    """
+
+    __slots__ = ("connection", "expect", "hosts", "transfer")
+
+    def __init__(self, fields: Fields | None = None, found: list[tuple[bytes, bytes]] | None = None) -> None:
+        self.hosts = 0
+        self.connection = self.transfer = self.expect = b""
+        if fields is not None and found is not None:
+            ends_here = [self._take(fields, name.lower(), value.rstrip(b" \t")) for name, value in found]
+            if any(ends_here):
+                fields.passed = _ENDS_HERE.sub(b"", fields.block)
+                if self.connection not in _ORDINARY:
+                    _drop_named(fields, self.connection)
+
+    def _take(self, fields: Fields, key: bytes, value: bytes) -> bool:
+        """Take in one field; whether it ends at this hop."""
+        if key == b"content-length":
+            fields.length_value = _joined(fields.length_value, value)
+            return False
+        if key == b"host":
+            self.hosts += 1
+            fields.host_value = value
+            return False
+        if key == b"connection":
+            self.connection = _joined(self.connection, value.lower())
+        elif key == b"transfer-encoding":
+            self.transfer = _joined(self.transfer, value.lower())
+        elif key == b"expect":
+            self.expect = value.lower()
+        return True
+
+
+def _joined(before: bytes, value: bytes) -> bytes:
+    """`value` after `before`; an empty one still shows, as a comma."""
+    return before + b"," + value if before else value or b","
+
+
+_NOTHING: Final = Noted()
+_ONE_HOST: Final = Noted()
+_ONE_HOST.hosts = 1
+FIELD_SLOTS: Final = ("block", "host_value", "length_value", "noted", "passed")
 
 
 class Block(Fields):
@@ -93,29 +127,11 @@ class Block(Fields):
         self.sift(make_block(fields))
 
 
-def _note(fields: Fields, key: bytes, value: bytes) -> bool:
-    """Take in one field; whether it ends at this hop."""
-    if key == b"content-length":
-        fields.length_value = fields.length_value + b"," + value if fields.length_value else value or b","
-        return False
-    if key == b"host":
-        fields.hosts += 1
-        fields.host_value = value
-        return False
-    if key == b"connection":
-        fields.connection = fields.connection + b"," + value.lower() if fields.connection else value.lower()
-    elif key == b"transfer-encoding":
-        fields.transfer = fields.transfer + b"," + value.lower() if fields.transfer else value.lower() or b","
-    elif key == b"expect":
-        fields.expect = value.lower()
-    return True
-
-
 _ORDINARY: Final = frozenset((b"", b"keep-alive", b"close"))
 
 
-def _drop_named(fields: Fields) -> None:
-    named = {option.strip(b" \t") for option in fields.connection.split(b",")} - {b"host", b"content-length"}
+def _drop_named(fields: Fields, connection: bytes) -> None:
+    named = {option.strip(b" \t") for option in connection.split(b",")} - {b"host", b"content-length"}
     fields.passed = make_block([field for field in split_block(fields.passed) if field[0].lower() not in named])
 
 

@@ -7,13 +7,13 @@ that is still on its way is a `Body`: taking a piece of it parks.
 from __future__ import annotations
 
 import json as _json
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, Final
 from urllib.parse import parse_qs, unquote
 
-from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
+from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields, client_block
 from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
@@ -45,6 +45,27 @@ class Body:
         return piece
 
 
+class Peer:
+    """The other end of a client's connection, and how its requests came in.
+
+    `block` is what upstreams are told about it, as a header block; `prefix` is the first part of its requests' ids.
+    """
+
+    __slots__ = ("address", "block", "port", "prefix", "scheme")
+
+    def __init__(
+        self, address: str = "127.0.0.1", port: int = 0, scheme: str = "http", prefix: str = "request"
+    ) -> None:
+        self.address = address
+        self.port = port
+        self.scheme = scheme
+        self.prefix = prefix
+        self.block = client_block(address, scheme)
+
+
+_NOBODY: Final = Peer()
+
+
 class Request(Fields):
     """A client's request. Read it on any thread; its headers are read-only.
 
@@ -55,54 +76,65 @@ class Request(Fields):
 
     __slots__ = (
         *FIELD_SLOTS,
-        "_args",
-        "_cookies",
+        "_derived",
         "_headers",
-        "_path",
-        "client",
-        "client_block",
-        "expects_continue",
         "file",
         "keep_alive",
         "length",
         "method",
         "minor",
         "number",
-        "prefix",
+        "peer",
         "route",
-        "scheme",
         "stream",
         "target",
     )
 
-    def __init__(self, method: str, target: bytes, block: bytes = b"") -> None:
+    def __init__(self, method: str, target: bytes, block: bytes | None = None) -> None:
         self.method = method
         self.target = target
-        self.client = ("127.0.0.1", 0)
-        self.scheme = "http"
+        self.peer = _NOBODY
         self.minor = 1
         """Of the HTTP version, 1.`minor`."""
         self.keep_alive = True
         self.length: int | None = 0
         """Of the body: 0 for none, None for one that only its end tells."""
-        self.expects_continue = False
         self.stream: Any = b""
         self.file: IO[bytes] | None = None
         self.route: Any = None
-        self.client_block = b""
-        """What upstreams are told about the client, as a header block."""
         self.number = 0
-        self.prefix = "request"
         self._headers: Headers | None = None
-        self._path: str | None = None
-        self._args: dict[str, list[str]] | None = None
-        self._cookies: dict[str, str] | None = None
-        self.sift(block)
+        self._derived: dict[str, Any] | None = None
+        if block is not None:
+            self.sift(block)
+
+    def _once(self, name: str, derive: Callable[[], Any]) -> Any:
+        """What `derive` gives, asked for once."""
+        if self._derived is None:
+            self._derived = {}
+        if name not in self._derived:
+            self._derived[name] = derive()
+        return self._derived[name]
+
+    @property
+    def client(self) -> tuple[str, int]:
+        """The client's address and port."""
+        return self.peer.address, self.peer.port
+
+    @property
+    def scheme(self) -> str:
+        """``"http"`` or ``"https"``, as the client spoke to us."""
+        return self.peer.scheme
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 Continue before it sends its body (RFC 9110 section 10.1.1)."""
+        return self.minor == 1 and self.noted.expect == b"100-continue"
 
     @property
     def id(self) -> str:
         """The request's name in logs, on the status page, and to its upstreams."""
-        return f"{self.prefix}-{self.number}"
+        return f"{self.peer.prefix}-{self.number}"
 
     @property
     def headers(self) -> Headers:
@@ -119,12 +151,13 @@ class Request(Fields):
     @property
     def path(self) -> str:
         """The target's path, percent-decoded, without the query."""
-        if self._path is None:
-            raw = self.target.partition(b"?")[0].decode("latin-1")
-            if "://" in raw[:8]:
-                raw = "/" + raw.split("://", 1)[1].partition("/")[2]
-            self._path = unquote(raw) if "%" in raw else raw
-        return self._path
+        return self._once("path", self._path)  # type: ignore[no-any-return]
+
+    def _path(self) -> str:
+        raw = self.target.partition(b"?")[0].decode("latin-1")
+        if "://" in raw[:8]:
+            raw = "/" + raw.split("://", 1)[1].partition("/")[2]
+        return unquote(raw) if "%" in raw else raw
 
     @property
     def query(self) -> str:
@@ -134,28 +167,27 @@ class Request(Fields):
     @property
     def args(self) -> dict[str, list[str]]:
         """The query's arguments, each a list of its values in order."""
-        if self._args is None:
-            self._args = parse_qs(self.query, keep_blank_values=True)
-        return self._args
+        return self._once("args", lambda: parse_qs(self.query, keep_blank_values=True))  # type: ignore[no-any-return]
 
     @property
     def host(self) -> str:
         """The authority that the request is for: the target's or the Host field, an empty string if there is none."""
-        return self.host_value.decode("latin-1")
+        return self.host_value.decode("latin-1").rstrip(" \t")
 
     @property
     def cookies(self) -> dict[str, str]:
         """The request's cookies; those that are malformed are left out."""
-        if self._cookies is None:
-            jar: SimpleCookie = SimpleCookie()
-            for line in self.headers.getall("cookie"):
-                for crumb in line.split(";"):
-                    try:
-                        jar.load(crumb.strip())
-                    except CookieError:  # a client may send names that Python's jar refuses: others still count
-                        continue
-            self._cookies = {name: morsel.value for name, morsel in jar.items()}
-        return self._cookies
+        return self._once("cookies", self._cookies)  # type: ignore[no-any-return]
+
+    def _cookies(self) -> dict[str, str]:
+        jar: SimpleCookie = SimpleCookie()
+        for line in self.headers.getall("cookie"):
+            for crumb in line.split(";"):
+                try:
+                    jar.load(crumb.strip())
+                except CookieError:  # a client may send names that Python's jar refuses: others still count
+                    continue
+        return {name: morsel.value for name, morsel in jar.items()}
 
     @property
     def body(self) -> Body:
@@ -287,7 +319,7 @@ class Reply(Response, Fields):
         "stream",
     )
 
-    def __init__(self, status: int, block: bytes = b"") -> None:
+    def __init__(self, status: int, block: bytes | None = None) -> None:
         self.status = status
         self.minor = 1
         self.keep_alive = True
@@ -300,7 +332,8 @@ class Reply(Response, Fields):
         """The fields, once a module has looked at them and so may have changed them."""
         self.own_body: ResponseBody | None = None
         """What a module put in the place of the upstream's body."""
-        self.sift(block)
+        if block is not None:
+            self.sift(block)
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]
@@ -321,7 +354,7 @@ class Reply(Response, Fields):
     @property
     def ends_by_close(self) -> bool:
         """Whether the body lasts until the upstream's connection ends."""
-        return self.length is None and not self.transfer and not self.bodiless
+        return self.length is None and not self.noted.transfer and not self.bodiless
 
     def read(self) -> BodyPiece:
         """An awaitable of the whole body, or of what is left of it."""

@@ -14,10 +14,10 @@ from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import ClientError, ClientGone, error_text, reason_phrase
-from asyncproxy.exchange.forwarding import client_block, make_block, without_length
+from asyncproxy.exchange.forwarding import make_block, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
 from asyncproxy.exchange.headers import RawHeaders
-from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Due
 from asyncproxy.polling.http1 import Framing, parse_request, request_framing
@@ -57,13 +57,11 @@ class ClientConnection(Due):
         "_phase",
         "_producer",
         "_slot",
-        "block",
         "door",
         "due",
         "exchange",
         "peer",
         "request",
-        "requests",
         "transport",
     )
 
@@ -74,10 +72,7 @@ class ClientConnection(Due):
         self.exchange: Exchange | None = None
         self.request: Request = _NO_REQUEST
         """The latest request; it decides how its response is framed, and whether another one follows."""
-        self.peer = ("", 0)
-        self.block = b""
-        """What upstreams are told about this client."""
-        self.requests = 0
+        self.peer = Peer()
         self._phase = _IDLE
         self._buffer = b""
         """Bytes of heads that are not read yet."""
@@ -98,8 +93,8 @@ class ClientConnection(Due):
         """Called by the transport: the connection is there."""
         self.transport = transport
         peer = transport.getPeer()
-        self.peer = (getattr(peer, "host", "unix"), getattr(peer, "port", 0))
-        self.block = client_block(self.peer[0], self.door.scheme)
+        address, port = getattr(peer, "host", "unix"), getattr(peer, "port", 0)
+        self.peer = Peer(address, port, self.door.scheme, self.door.flow.prefix)
         transport.registerProducer(self, True)
         self.door.connections.add(self)
         self.door.deadlines.set(self, self.door.limits.head_timeout)
@@ -189,8 +184,7 @@ class ClientConnection(Due):
         except ClientError as error:
             self._refuse_alone(error)
             return
-        self.requests += 1
-        if self._framing is not None and self._buffer:
+        if self._buffer and self._framing is not None:
             data, self._buffer = self._buffer, b""
             self._take_body(data)
         exchange.flow.start(exchange)
@@ -413,4 +407,4 @@ class ClientConnection(Due):
 
     def __repr__(self) -> str:
         state = ("idle", "reading a head", f"with {self.exchange!r}", "closing")[self._phase]
-        return f"<ClientConnection {self.peer[0]}:{self.peer[1]} {state}, {self.requests} requests>"
+        return f"<ClientConnection {self.peer.address}:{self.peer.port} {state}>"

@@ -49,7 +49,7 @@ class Deadlines:
     def set(self, one: Due, delay: float) -> None:
         """`one` is due in `delay` seconds, whatever it was before; NEVER takes its deadline away."""
         one.due = due = self.seconds() + delay
-        if due < one._slot:
+        if due < one._slot - TICK:
             self.place(one)
 
     def place(self, one: Due) -> None:

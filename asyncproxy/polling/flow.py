@@ -60,6 +60,8 @@ class Binding(Protocol):
     whole_body: bool
     upstream: str | None
     timeout: float | None
+    at_once: bool
+    """Whether nothing has to be done before `handle` may be called here: the hot path."""
 
 
 class TurnOwner(Protocol):
@@ -135,9 +137,9 @@ class Exchange(Life):
         elif binding.blocking:
             self.run(FirstCall(self), binding.module.handle, self.request)
         else:
-            self._call_at_once()
+            self.call_at_once()
 
-    def _call_at_once(self) -> None:
+    def call_at_once(self) -> None:
         """A plain `handle` that does not block is the hot path: it is called without the trappings of a turn."""
         try:
             outcome = self.context.run(self.binding.module.handle, self.request)
@@ -328,10 +330,10 @@ class Exchange(Life):
             self._asked.clear()
         if self.source is not None:
             self._stop_source()
-        for forwarding in self.forwards:
-            if not forwarding.idle:
+        if self.forwards:
+            for forwarding in self.forwards:
                 forwarding.cancel()
-        self.forwards.clear()
+            self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
         if self._deadline is not None:
@@ -405,6 +407,9 @@ class Flow:
         """Let `exchange` begin: collect its body first if its module wants that, or refuse it when we are full."""
         binding = exchange.binding
         lot = self.lot
+        if binding.at_once and len(lot.parked) < lot.limit:
+            exchange.call_at_once()
+            return
         if len(lot.parked) >= lot.limit:
             exchange.failed(Overloaded("too many requests are waiting"))
             return

@@ -32,6 +32,7 @@ _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) 
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n)")
+_BODILESS: Final = frozenset((*range(100, 200), 204, 304))
 _DIGITS: Final = re.compile(rb"\d{1,18}")
 
 Framing = LengthBody | ChunkedBody | UntilClose
@@ -59,7 +60,7 @@ def reply_framing(reply: Reply) -> Framing:
         return LengthBody(0)
     if reply.length is not None:
         return LengthBody(reply.length)
-    return ChunkedBody() if reply.transfer else UntilClose()
+    return ChunkedBody() if reply.noted.transfer else UntilClose()
 
 
 def parse_request(head: bytes, line_limit: int = 8192) -> Request:
@@ -79,17 +80,16 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         pass  # the head is read; framing and what an upgrade means are decided by its fields
     except HttpParserError as why:
         raise ClientError(400, f"malformed head: {why}") from None
-    request = Request(method, target, head[line.end() : -4])
-    if digit == b"0":
-        request.minor = 0
-        request.keep_alive = False
-    if request.hosts != 1 and (request.hosts or request.minor):
+    request = Request(method, target)
+    if request.sift(head[line.end() : -4]) and digit == b"1" and request.host_value:
+        return request  # a plain GET
+    request.minor = minor = digit[0] - 48
+    noted = request.noted
+    if noted.hosts != 1 and (noted.hosts or minor):
         raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
-    if request.connection:
-        request.keep_alive = keeps_alive(request.connection, request.minor)
-    if request.transfer or request.length_value:
+    request.keep_alive = keeps_alive(noted.connection, minor)
+    if noted.transfer or request.length_value:
         request.length = _request_length(request)
-        request.expects_continue = request.minor == 1 and request.expect == b"100-continue"
     return request
 
 
@@ -105,26 +105,25 @@ def parse_reply(head: bytes, method: str) -> Reply:
     except HttpParserError as why:
         raise BadReply(f"malformed head: {why}") from None
     digit, digits = line.groups()
-    status = int(digits)
-    reply = Reply(status, head[line.end() : -4])
-    if digit == b"0":
-        reply.minor = 0
-        reply.keep_alive = False
-    if reply.connection:
-        reply.keep_alive = keeps_alive(reply.connection, reply.minor)
-    if reply.length_value.isdigit() and not reply.transfer and len(reply.length_value) < 19:
-        reply.length = int(reply.length_value)
-    elif reply.transfer or reply.length_value:
-        _check_transfer(reply)
-    if method == "HEAD" or status < 200 or status == 204 or status == 304:
+    reply = Reply(int(digits))
+    plain = reply.sift(head[line.end() : -4])
+    told = reply.length_value
+    if plain and digit == b"1" and told.isdigit() and len(told) < 19:
+        reply.length = int(told)
+    else:
+        reply.minor = digit[0] - 48
+        reply.keep_alive = keeps_alive(reply.noted.connection, reply.minor)
+        reply.length = _reply_length(reply)
+    if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
-    elif reply.length is None and not reply.transfer:
+    elif reply.length is None and not reply.noted.transfer:
         reply.keep_alive = False
     return reply
 
 
 def _request_length(request: Request) -> int | None:
-    if not request.transfer:
+    transfer = request.noted.transfer
+    if not transfer:
         if not _DIGITS.fullmatch(request.length_value):
             raise ClientError(400, "Content-Length is no number, or is given more than once")
         return int(request.length_value)
@@ -132,19 +131,22 @@ def _request_length(request: Request) -> int | None:
         raise ClientError(400, "Content-Length and Transfer-Encoding together")
     if request.minor == 0:
         raise ClientError(400, "Transfer-Encoding on HTTP/1.0")
-    if request.transfer != b"chunked":
+    if transfer != b"chunked":
         raise ClientError(400, "the only transfer coding taken here is one 'chunked'")
     return None
 
 
-def _check_transfer(reply: Reply) -> None:
-    """Raise `BadReply` unless the body's framing is one `chunked`."""
-    if not reply.transfer:
-        raise BadReply("its Content-Length is no number, or is given more than once")
+def _reply_length(reply: Reply) -> int | None:
+    transfer = reply.noted.transfer
+    if not transfer:
+        if reply.length_value and not _DIGITS.fullmatch(reply.length_value):
+            raise BadReply("its Content-Length is no number, or is given more than once")
+        return int(reply.length_value) if reply.length_value else None
     if reply.length_value:
         raise BadReply("it has Content-Length and Transfer-Encoding together")
-    if reply.minor == 0 or reply.transfer != b"chunked":
+    if reply.minor == 0 or transfer != b"chunked":
         raise BadReply("its transfer coding is not one 'chunked'")
+    return None
 
 
 def _bad_request_line(head: bytes) -> ClientError:

@@ -67,11 +67,7 @@ class Door:
         request.route = binding = self._only or self.find(request.host, path, request.method)
         flow = self.flow
         flow.numbers = request.number = flow.numbers + 1
-        request.prefix = flow.prefix
-        request.client = client.peer
-        request.client_block = client.block
-        if self.scheme != "http":
-            request.scheme = self.scheme
+        request.peer = client.peer
         exchange = Exchange(flow, binding, request, client)
         flow.exchanges.add(exchange)
         return exchange

@@ -52,9 +52,9 @@ class Parked:
         self._wake: Wake | None = wake
         self._state = BEGINNING
         self._timer: DelayedCall | None = None
+        self._undone = False
         self._value: Any = None
         self._error: BaseException | None = None
-        self._undone = False
 
     def begin(self) -> None:
         """Arrange that the wait ends. What it raises becomes the wake."""
@@ -74,34 +74,35 @@ class Parked:
             return
         if self._undone:
             self.undo()
-        self._tell()
+        self._tell(self._value, self._error)
 
     def ready(self, value: Any = None) -> None:
         """What was waited for has come."""
-        state = self._state
-        if state == _OVER:
-            return
-        self._state = _OVER
-        self._value = value
-        if state == _WAITING:
-            self._tell()
+        if self._state == _WAITING:
+            self._state = _OVER
+            self._tell(value, None)
+        elif self._state == BEGINNING:
+            self._state = _OVER
+            self._value = value
 
     def fail(self, error: BaseException) -> None:
         """What was waited for will not come."""
-        if self._state != _OVER:
+        if self._state == _WAITING:
+            self._state = _OVER
+            self._tell(None, error)
+        elif self._state == BEGINNING:
+            self._state = _OVER
             self._error = error
-            self.ready()
 
-    def _tell(self) -> None:
-        lot = self.lot
-        if lot is not None:
-            lot.parked.discard(self)
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        if self.lot is not None:
+            self.lot.parked.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         wake, self._wake = self._wake, None
         assert wake is not None
-        wake(self._value, self._error)
+        wake(value, error)
 
     def interrupt(self, error: BaseException) -> None:
         """Call the wait off and wake whoever waits with `error`."""
@@ -177,7 +178,9 @@ class ParkingLot:
 
     def part(self, wait: Wait[Any], owner: Any, wake: Wake) -> Parked:
         """A park that is part of another one, which alone is counted."""
-        return self._kinds[type(wait)](wait, owner, wake)
+        parked = self._kinds[type(wait)](wait, owner, wake)
+        parked.lot = None
+        return parked
 
     def statistics(self) -> dict[str, int]:
         """How many are parked, and how many may be."""

@@ -30,7 +30,7 @@ def _row(exchange: Exchange, now: float) -> dict[str, Any]:
     request = exchange.request
     return {
         "id": request.id,
-        "client": f"{request.client[0]}:{request.client[1]}",
+        "client": f"{request.peer.address}:{request.peer.port}",
         "method": request.method,
         "path": request.path,
         "module": exchange.binding.name,

@@ -34,14 +34,12 @@ class Forwarding(Parked, Due):
     __slots__ = (
         "_ends",
         "_kept",
-        "_kept_size",
         "_retried",
         "_slot",
         "connection",
         "due",
         "others",
         "pool",
-        "request",
         "sent",
         "timeout",
         "withdraw",
@@ -50,17 +48,13 @@ class Forwarding(Parked, Due):
     def __init__(self, wait: Forward, owner: Any, wake: Wake) -> None:
         self.wait = wait
         self.owner = owner
-        self.lot = None
-        self.since = 0.0
         self.deadline = None
         self._wake = wake
         self._state = BEGINNING
         self._timer = None
-        self._value = None
-        self._error = None
         self._undone = False
+        self._value = self._error = None
         self.due = self._slot = self._ends = NEVER
-        self.request: Request = wait.request
         self.timeout: float | None = wait.timeout
         self.connection: UpstreamConnection | None = None
         self.pool: ServerPool | None = None
@@ -72,24 +66,23 @@ class Forwarding(Parked, Due):
         """Whether the whole request is written."""
         self._retried = False
         self._kept: list[bytes] | None = None
-        self._kept_size = 0
+
+    @property
+    def request(self) -> Request:
+        """What is forwarded."""
+        return self.wait.request  # type: ignore[no-any-return]
 
     def begin(self) -> None:
         """Ask for a connection to the upstream."""
         owner = self.owner
-        owner.forwards.append(self)
         owner.flow.around.upstreams.acquire(self, self.wait.upstream or owner.binding.upstream)
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing to cancel."""
-        return self.connection is None and self.withdraw is None
 
     def send_over(self, connection: UpstreamConnection) -> None:
         """Send the request over `connection`, which is new or was idle."""
         self.connection = connection
         self.withdraw = None
-        wait, request = self.wait, self.request
+        wait = self.wait
+        request = wait.request
         target = wait.target or request.target
         fields: Fields = request if wait.headers is None else Block(wait.headers)
         head = upstream_head(
@@ -97,7 +90,7 @@ class Forwarding(Parked, Due):
             target if target[0] == 47 else origin_form(target),  # a slash
             fields.passed,
             request.host_value,
-            request.client_block,
+            request.peer.block,
             b"" if request.length == 0 and fields is request else self._framing(fields),
         )
         self.sent = request.length == 0
@@ -145,11 +138,9 @@ class Forwarding(Parked, Due):
 
     def _write(self, data: bytes) -> None:
         if self._kept is not None:
-            self._kept_size += len(data)
-            if self._kept_size > HIGH_WATER:
+            self._kept.append(data)
+            if sum(map(len, self._kept)) > HIGH_WATER:
                 self._kept = None
-            else:
-                self._kept.append(data)
         if self.connection is not None:
             self.connection.write(data)
 
@@ -169,7 +160,9 @@ class Forwarding(Parked, Due):
 
     def arrived(self, reply: Reply) -> None:
         """The reply's head is there, and its body, or a stream of it."""
-        if type(reply.stream) is bytes:
+        if type(reply.stream) is not bytes:
+            self.owner.forwards.append(self)  # until its body is through, somebody must see to it
+        else:
             self.connection = None
             if self.due != NEVER or not self.sent:
                 self.finished()
