@@ -54,11 +54,11 @@ class Fields:
         if len(found) == 1:
             name, value = found[0]
             if name == b"Host":
-                self.host_value = value
+                self.host_value = value.rstrip(b" \t")
                 self.noted = _ONE_HOST
                 return True
             if name == b"Content-Length":
-                self.length_value = value
+                self.length_value = value.rstrip(b" \t") or b","
                 self.noted = _NOTHING
                 return True
         self.noted = Noted(self, found) if found else _NOTHING

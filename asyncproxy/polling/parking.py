@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
+from twisted.logger import Logger
+
 from asyncproxy.boundaries import Clock, DelayedCall
 from asyncproxy.exchange.errors import Overloaded, ParkTimeout
 from asyncproxy.exchange.waits import Wait
 
+_log = Logger()
 Wake = Callable[[Any, BaseException | None], None]
 
 BEGINNING, _WAITING, _OVER = range(3)
@@ -73,7 +76,7 @@ class Parked:
             self._state = _WAITING
             return
         if self._undone:
-            self.undo()
+            self._undo_safely()
         self._tell(self._value, self._error)
 
     def ready(self, value: Any = None) -> None:
@@ -107,10 +110,18 @@ class Parked:
     def interrupt(self, error: BaseException) -> None:
         """Call the wait off and wake whoever waits with `error`."""
         if self._state == _WAITING:
-            self.undo()
+            self._state = _OVER  # first: undoing may wake it, with a Deferred's CancelledError for instance
+            self._undo_safely()
+            self._tell(None, error)
         else:
             self._undone = True
-        self.fail(error)
+            self.fail(error)
+
+    def _undo_safely(self) -> None:
+        try:
+            self.undo()
+        except Exception:  # noqa: BLE001 - a module's own canceller may raise: its exchange must still hear
+            _log.failure("Calling a wait off failed: {wait}", wait=self.wait)
 
     def call_off(self) -> None:
         """Call the wait off; nobody is woken."""

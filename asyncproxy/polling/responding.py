@@ -33,7 +33,7 @@ def respond(exchange: Exchange, response: Response) -> None:
         body = body.encode()
     if isinstance(body, (bytes, bytearray, memoryview)):
         _answer(exchange, response.status, block, bytes(body))
-    elif exchange.request.method == "HEAD" and isinstance(body, (AsyncIterable, Iterable)):
+    elif _bodiless(exchange, response) and isinstance(body, (AsyncIterable, Iterable)):
         exchange.started = True
         exchange.client.answer(response.status, block, b"")
     elif isinstance(body, AsyncIterable):
@@ -42,6 +42,11 @@ def respond(exchange: Exchange, response: Response) -> None:
         _pull(exchange, Pieces(exchange, iter(body)), response.status, block)
     else:
         raise ModuleError(f"{exchange.binding.name}: a response's body is {type(body).__name__}, not bytes or pieces")
+
+
+def _bodiless(exchange: Exchange, response: Response) -> bool:
+    """Whether no body may follow (RFC 9110 section 6.4.1): the next response would be read out of it."""
+    return exchange.request.method == "HEAD" or response.status in (204, 304)
 
 
 def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
@@ -119,16 +124,21 @@ class Piecewise:
             exchange.source = None
             exchange.client.end()
             return
-        data = piece.encode() if isinstance(piece, str) else bytes(piece)
+        try:
+            data = _as_bytes(piece)
+        except (TypeError, ValueError) as error:
+            self.broke(error)
+            return
         if data:
             exchange.client.piece(data)
         if not self._paused and exchange.stage != ENDED:
             self.pull()
 
     def broke(self, error: BaseException) -> None:
-        """The module raised instead of making a piece."""
+        """The module raised instead of making a piece, or was told before it began to."""
         self._pulling = False
         self.exchange.source = None
+        self.close()
         self.exchange.failed(error)
 
     def pause(self) -> None:
@@ -213,6 +223,15 @@ class AsyncPieces(Piecewise):
         close = getattr(self._iterator, "aclose", None)
         if close is not None:
             self.exchange.flow.afterwards(self.exchange, _run_to_end, close)
+
+
+def _as_bytes(piece: Any) -> bytes:
+    """A piece of a body. Raises TypeError for what is none, and ValueError for text that UTF-8 has no bytes for."""
+    if isinstance(piece, str):
+        return piece.encode()
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return bytes(piece)
+    raise TypeError(f"a piece of a response's body is {type(piece).__name__}, not bytes or str")
 
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:

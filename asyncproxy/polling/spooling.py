@@ -56,6 +56,7 @@ class Spool:
 
     def drop(self) -> None:
         """Nobody wants the body any more."""
+        body_stream(self._exchange.request).drop()
         self._pieces.clear()
         file, self._file = self._file, None
         if file is not None and not self._writing:

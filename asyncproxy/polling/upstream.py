@@ -187,7 +187,8 @@ class Forwarding(Parked, Due):
     def unconnected(self, error: UpstreamError) -> None:
         """No connection came about: nothing is sent, so another server of the group may be tried."""
         if self.others:
-            self.others[0].acquire(self, self.others[1:])
+            another, self.others = self.others[0], self.others[1:]
+            another.acquire(self)
         else:
             self.lost(error)
 

@@ -214,7 +214,7 @@ class UpstreamConnection(Due):
         self.abort()
         if forwarding is None:
             return
-        if stream is None:
+        if stream is None or not forwarding.over:  # or the body broke right behind the head, which nobody has yet
             forwarding.lost(error, self, started)
         else:
             forwarding.finished()

@@ -143,6 +143,7 @@ class Workers:
         """A worker's life: sleep until woken, then take turns until there are none."""
         asleep, sleep = self._asleep, self._wakes[number].get
         while sleep():
+            asleep.discard(number)  # a wake-up that came late finds this worker among the sleepers again
             self._take_turns(number)
             asleep.add(number)
             while self._waiting:  # one came after the last look, and whoever put it there saw this worker awake
