@@ -91,9 +91,9 @@ def test_what_decides_on_framing_is_noted(received: list[tuple[bytes, bytes]]) -
     def of(name: bytes) -> list[bytes]:
         return [value.strip(b" \t") for known, value in received if known.lower() == name]
 
-    assert block.hosts == len(of(b"host"))
+    assert block.noted.hosts == len(of(b"host"))
     assert bool(block.length_value) == bool(of(b"content-length"))
-    assert bool(block.transfer) == bool(of(b"transfer-encoding"))
+    assert bool(block.noted.transfer) == bool(of(b"transfer-encoding"))
     if len(of(b"content-length")) == 1:
         assert block.length_value == (of(b"content-length")[0] or b",")
     if of(b"host"):
