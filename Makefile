@@ -1,27 +1,29 @@
-# Every target sets up what it needs; `make run` is the place to start.
+# Every target sets up what it needs: a virtual environment in .venv, made anew when pyproject.toml changes.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
 HELD ?= 400
 WORKERS ?= 5
-REACTOR ?=
 
-.PHONY: run demo test check bench clean format
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help run demo test check format bench dist clean
+
+help:
+	@echo "make run      serve the demo on 127.0.0.1:8080, its status on 127.0.0.1:8081, until Ctrl-C"
+	@echo "make demo     hold $(HELD) long requests on $(WORKERS) workers and count (HELD=4000, WORKERS=2)"
+	@echo "make test     every test, with coverage"
+	@echo "make check    format, lint, types, import contracts"
+	@echo "make format   mend what of it can be mended"
+	@echo "make bench    compare with nginx, Apache httpd and twisted.web.proxy; takes minutes"
+	@echo "make dist     sdist and wheel, in dist/"
+	@echo "make clean    remove what the others made"
 
 run: $(VENV)/.installed
-	$(BIN)/python -m examples.demo.run
+	@$(BIN)/python -m examples.demo.run
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m examples.demo.show --held $(HELD) --workers $(WORKERS)
-
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
-	touch $@
-
-$(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	@$(BIN)/python -m examples.demo.show --held $(HELD) --workers $(WORKERS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --cov --cov-report=term
@@ -39,5 +41,21 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
+dist: $(VENV)/.dev
+	@$(PIP) build
+	$(BIN)/python -m build --outdir dist .
+
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist build .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml
+	@echo "Installing asyncproxy into $(VENV), once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@echo "Installing asyncproxy, its checks and its tests into $(VENV), once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.installed $@

@@ -1,6 +1,6 @@
 """Where everything is put together: the command line, the service, and the proxy as a library.
 
-The only file that may import the reactor, and that inside `makeService`: all else is given its reactor or its clock.
+The only file that may import the reactor, and that inside `Proxy.start`: all else is given its reactor or its clock.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -17,6 +17,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python import usage
 
+import twisted
+from asyncproxy import __version__
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, describe, from_options, load
 from asyncproxy.configuration.settings import Route
@@ -74,18 +76,19 @@ class Proxy:
 
     def __init__(self, settings: Settings | Mapping[str, Any] | str | os.PathLike[str], reactor: Any = None) -> None:
         self.settings = settings if isinstance(settings, Settings) else load(settings)
-        self.bindings = [bind(route, index) for index, route in enumerate(self.settings.route)]
-        self._reactor = reactor
+        source = os.fspath(settings) if isinstance(settings, (str, os.PathLike)) else "settings"
+        self.bindings = bind_all(self.settings.route, source)
+        self.reactor = reactor
         self._ports: list[Any] = []
         self.doors: list[Door] = []
 
     def start(self) -> Deferred[None]:
         """Start the workers and listen. Fails with what kept it from listening, and leaves nothing behind."""
-        if self._reactor is None:
+        if self.reactor is None:
             from twisted.internet import reactor
 
-            self._reactor = reactor
-        self._build(self._reactor)
+            self.reactor = reactor
+        self._build(self.reactor)
         self.workers.start()
         return Deferred.fromCoroutine(self._listen())
 
@@ -144,6 +147,14 @@ class Proxy:
         """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
         return [port.getHost() for port in self._ports]
 
+    def summary(self) -> str:
+        """Where it listens, and with what, for the log."""
+        where = [address_text(address) for address in self.addresses]
+        status = f", status on {where.pop()}" if self.settings.admin is not None else ""
+        routes = len(self.bindings)
+        counts = f"{self.workers.total} workers, {routes} route{'s' if routes > 1 else ''}"
+        return f"{', '.join(where)}{status}: {counts}"
+
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
         return snapshot(self.flow, limit, after)
@@ -167,7 +178,7 @@ class Proxy:
         self.names.stop()
 
     def __repr__(self) -> str:
-        where = ", ".join(map(str, self.addresses)) or "stopped"
+        where = ", ".join(map(address_text, self.addresses)) or "stopped"
         return f"<Proxy {where}>"
 
 
@@ -177,12 +188,16 @@ class ProxyService(Service):
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self._restore: list[Any] = []
+        self._failure: Any = None
 
     def startService(self) -> None:
-        """Tune the process and start the proxy; if it cannot listen, say why and stop the reactor."""
+        """Tune the process and start the proxy. Raises what keeps it from listening, so that twistd ends at once."""
         super().startService()  # type: ignore[no-untyped-call]
         self._tune()
-        self.proxy.start().addErrback(self._could_not_start)
+        self.proxy.start().addCallbacks(self._started, self._could_not_start)
+        if self._failure is not None:
+            sys.tracebacklimit = 0  # a port that is taken is no defect: its words are enough
+            raise self._failure.value from None
 
     def stopService(self) -> Deferred[None]:
         """Stop the proxy, and put the process' tuning back."""
@@ -200,11 +215,20 @@ class ProxyService(Service):
         gc.freeze()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
-    def _could_not_start(self, failure: Any) -> None:
-        _log.critical("asyncproxy cannot start: {why}", why=failure.getErrorMessage())
-        from twisted.internet import reactor
+    def _started(self, _result: None) -> None:
+        proxy = self.proxy
+        _log.info("asyncproxy {version} listens on {what}", version=__version__, what=proxy.summary())
+        if proxy.settings.server.access_log is not None:
+            _log.warn("server.access_log is set, and this version writes no access log yet")
 
-        cast(Any, reactor).stop()
+    def _could_not_start(self, failure: Any) -> None:
+        """Most failures come before the reactor runs; then `startService` raises."""
+        _log.critical("asyncproxy cannot start: {why}", why=failure.getErrorMessage())
+        reactor = self.proxy.reactor
+        if reactor.running:
+            reactor.stop()
+        else:
+            self._failure = failure
 
 
 class Options(usage.Options):
@@ -218,8 +242,7 @@ class Options(usage.Options):
         ["admin", "a", None, "Without a file: where status is served, such as tcp:8081:interface=127.0.0.1."],
     ]
     optFlags = [["check", None, "Read the configuration, say what each route does, and exit."]]
-    settings: Settings
-    bindings: list[Bound]
+    proxy: Proxy
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -231,27 +254,35 @@ class Options(usage.Options):
 
     opt_l = opt_listen
 
+    def opt_version(self) -> None:
+        """Display the versions of asyncproxy and Twisted and exit."""
+        print(f"asyncproxy {__version__}, Twisted {twisted.__version__}")  # noqa: T201 - it is what was asked for
+        raise SystemExit(0)
+
     def postOptions(self) -> None:
-        """Read the configuration; with ``--check`` report and exit; install uvloop's reactor if none was asked for."""
+        """Make the proxy; with ``--check`` report and exit. uvloop's reactor comes first if none was asked for.
+
+        For a module's file may import the reactor, and whoever is first decides which.
+        """
         _see_modules_beside(self["config"])
+        if not self["check"]:
+            install_uvloop_reactor()
         try:
-            self.settings = self._read()
-            self.proxy_bindings = [bind(route, index) for index, route in enumerate(self.settings.route)]
+            self.proxy = self._make()
         except ConfigurationError as why:
             self._give_up(str(why))
         if self["check"]:
-            print(describe(self.settings))  # noqa: T201 - it is what was asked for
+            print(describe(self.proxy.settings))  # noqa: T201 - it is what was asked for
             raise SystemExit(0)
-        install_uvloop_reactor()
 
-    def _read(self) -> Settings:
+    def _make(self) -> Proxy:
         if self["config"] is not None:
             if self["listen"] or self["upstream"] or self["workers"] or self["admin"]:
                 raise usage.UsageError("--config says everything: leave --listen, --upstream, --workers, --admin out")
-            return load(self["config"])
+            return Proxy(self["config"])
         if not self["listen"] or self["upstream"] is None:
             raise usage.UsageError("give --config FILE, or --listen ENDPOINT and --upstream URL")
-        return from_options(self["listen"], self["upstream"], self["workers"], self["admin"])
+        return Proxy(from_options(self["listen"], self["upstream"], self["workers"], self["admin"]))
 
     def _give_up(self, why: str) -> None:
         if self["check"]:
@@ -262,9 +293,7 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> ProxyService:
     """What ``twistd`` runs."""
-    from twisted.internet import reactor
-
-    return ProxyService(Proxy(options.settings, reactor))
+    return ProxyService(options.proxy)
 
 
 def install_uvloop_reactor() -> None:
@@ -280,13 +309,33 @@ def install_uvloop_reactor() -> None:
     asyncioreactor.install(uvloop.new_event_loop())
 
 
-def bind(route: Route, index: int) -> Bound:
-    """`route` with its module found and configured. Raises `ConfigurationError` that names the route."""
-    try:
-        kind = find_module(route.module)
-        return Bound(route, kind(**route.settings))
-    except (UnknownModule, ValueError, TypeError) as why:
-        raise ConfigurationError(f"route[{index}] {route.path}", [str(why)]) from why
+def bind_all(routes: Sequence[Route], source: str) -> list[Bound]:
+    """`routes` with their modules found and configured. Raises `ConfigurationError` with all problems."""
+    bindings, problems = [], []
+    for index, route in enumerate(routes):
+        try:
+            bindings.append(bind(route))
+        except (UnknownModule, ValueError, TypeError) as why:
+            problems.append(f"route[{index}]: {why}")
+    if problems:
+        raise ConfigurationError(source, problems)
+    return bindings
+
+
+def bind(route: Route) -> Bound:
+    """`route` with its module. Raises `UnknownModule`, or what the module raises about its settings."""
+    if route.filters:
+        raise ValueError("filters are not applied by this version yet, and leaving one out may open a door; remove it")
+    return Bound(route, find_module(route.module)(**route.settings))
+
+
+def address_text(address: Any) -> str:
+    """A Twisted address as people write it."""
+    host = getattr(address, "host", None)
+    if host is None:
+        name = getattr(address, "name", address)
+        return f"unix:{os.fsdecode(name)}" if isinstance(name, (str, bytes)) else str(name)
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
 def finder(bindings: list[Bound]) -> Any:

@@ -83,7 +83,7 @@ def make(module: str) -> Any:
     deadlines = Deadlines(clock)
     upstreams = Upstreams(settings.upstream, None, Means(network, deadlines, Resolver(None, clock)))
     flow = Flow(workers, ParkingLot(clock, KINDS), deadlines, Surroundings(None, upstreams))  # type: ignore[arg-type]
-    bound = bind(settings.route[0], 0)
+    bound = bind(settings.route[0])
     door = Door(flow, settings.limits, finder([bound]), only=bound)
     client = door.buildProtocol(None)
     written: list[bytes] = []

@@ -510,7 +510,7 @@ class House:
             spool_in_memory=self.settings.limits.spool,
         )
         bindings = [
-            bind(settings, index) if isinstance(module, str) else Bound(settings, module)
+            bind(settings) if isinstance(module, str) else Bound(settings, module)
             for index, (settings, module) in enumerate(zip(self.settings.route, by_path.values(), strict=True))
         ]
         for binding in bindings:

@@ -99,7 +99,7 @@ class Noted:
             fields.host_value = value
             return False
         if key == b"connection":
-            self.connection = _joined(self.connection, value.lower())
+            self.connection = _joined(self.connection, value.lower()) if value else self.connection
         elif key == b"transfer-encoding":
             self.transfer = _joined(self.transfer, value.lower())
         elif key == b"expect":

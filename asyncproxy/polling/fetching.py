@@ -8,7 +8,7 @@ from treq.client import HTTPClient
 from twisted.internet import error as connect_errors
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorPluggableNameResolver
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers as TwistedHeaders
 from twisted.web.iweb import IAgent
 from zope.interface import directlyProvides, providedBy
@@ -27,6 +27,7 @@ class Fetcher:
     def __init__(self, reactor: Any, lookup: Any) -> None:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = KEPT_A_HOST
+        self._pool._factory = _Quiet
         self._client = HTTPClient(cast(IAgent, Agent(_WithNames(reactor, lookup), pool=self._pool)))
 
     def __call__(self, fetch: Fetch) -> Deferred[Fetched]:
@@ -52,6 +53,12 @@ class Fetcher:
     def stop(self) -> Deferred[None]:
         """Close what is kept alive."""
         return cast("Deferred[None]", self._pool.closeCachedConnections())
+
+
+class _Quiet(_HTTP11ClientFactory):
+    """Connections that are not worth two lines of log each."""
+
+    noisy = False
 
 
 class _WithNames:

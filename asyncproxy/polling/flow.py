@@ -406,15 +406,12 @@ class Flow:
     def start(self, exchange: Exchange) -> None:
         """Let `exchange` begin: collect its body first if its module wants that, or refuse it when we are full."""
         binding = exchange.binding
-        lot = self.lot
-        if binding.at_once and len(lot.parked) < lot.limit:
+        if binding.at_once:  # if it waits, the lot says whether there is room
             exchange.call_at_once()
             return
-        if len(lot.parked) >= lot.limit:
-            exchange.failed(Overloaded("too many requests are waiting"))
-            return
-        if binding.blocking and self.workers.waiting >= self.max_queued:
-            exchange.failed(Overloaded("too many requests are queued"))
+        if binding.blocking and (self.lot.full or self.workers.waiting >= self.max_queued):
+            what = "waiting" if self.lot.full else "queued"
+            exchange.failed(Overloaded(f"too many requests are {what}"))
             return
         if binding.timeout is not None:
             exchange.limit(binding.timeout)

@@ -1,8 +1,9 @@
-"""The one object between uvloop and a Twisted protocol; no call of ours stands in the way of a byte.
+"""The one object between uvloop and a Twisted protocol.
 
-uvloop calls the protocol's own ``dataReceived``, and the protocol's ``transport.write`` is uvloop's own:
-thousands of requests a second go both ways. So whatever changes what a write means (a close, a pull producer)
-swaps the ``write`` attribute instead of testing flags inside it.
+What a round of the loop brings for it waits a moment for the round's end, see `native_rounds`; then the protocol's own
+``dataReceived`` is called, held in ``receive``. Whatever changes what bytes mean, a pause, a close, a pull producer,
+swaps the ``receive`` and ``write`` attributes instead of testing flags for every piece: thousands of requests a second
+go both ways.
 
 Polling thread only.
 """
@@ -55,7 +56,7 @@ class NativeConnection(asyncio.BaseProtocol):
     registered; an exception from the protocol is logged and ends the connection with that exception as the
     reason.
 
-    Small writes go out at the end of the loop's round, see `native_outbox`. ``write`` keeps a large ``bytearray`` or
+    Small writes go out at the end of the loop's round, see `native_rounds`. ``write`` keeps a large ``bytearray`` or
     ``memoryview`` by reference until it is sent: leave it alone after.
     """
 

@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import defer
 from twisted.internet.abstract import isIPv6Address
@@ -39,6 +39,11 @@ def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError(f"{coroutine!r} was expected not to wait")
 
 
+ACCEPTS_A_ROUND: Final = 8
+"""Connections that one round of the loop takes in. libuv accepts one for each listening descriptor, and a round for
+each new connection is what made them dear; so a port listens with as many duplicates of its descriptor."""
+
+
 @implementer(IListeningPort)
 class NativePort:
     """What TCP and Unix ports share: from a bound socket to connections, and back to nothing.
@@ -54,33 +59,41 @@ class NativePort:
         self.loop = loop
         self.factory: Any = factory
         self.backlog = backlog
-        self._server: Any = None
+        self._servers: list[Any] = []
         self._address: Any = None
 
     def __repr__(self) -> str:
         """Where, for whom, and whether it listens."""
-        state = "listening" if self._server is not None else "not listening"
+        state = "listening" if self._servers else "not listening"
         return f"<native port {self._address}, {state}, for {self.factory!r}>"
 
     def startListening(self) -> None:
         """Bind, listen and accept from now on; CannotListenError if the address can't be had."""
         listening = self._bind()
+        make = functools.partial(NativeConnection, self)
         try:
             self.factory.doStart()
-            make = functools.partial(NativeConnection, self)
-            self._server = _at_once(self.loop.create_server(make, sock=listening, backlog=self.backlog))
+            for _ in range(ACCEPTS_A_ROUND):
+                server = self.loop.create_server(make, sock=listening.dup(), backlog=self.backlog)
+                self._servers.append(_at_once(server))
         except BaseException:
-            listening.close()
+            self._close()
             raise
+        finally:
+            listening.close()  # the servers have their own
 
     def stopListening(self) -> defer.Deferred[None]:
         """Accept no more; connections go on. Everything is done when it returns, and so is the Deferred."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        if self._servers:
+            self._close()
             self._unbind()
             self.factory.doStop()
         return defer.succeed(None)
+
+    def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def getHost(self) -> Any:
         """The address with the real port; also after the end."""
@@ -89,7 +102,7 @@ class NativePort:
     def build(self, connection: NativeConnection) -> Any:
         """The factory's protocol; None for who was accepted just before the end, or has left already."""
         peer = connection.getPeer()
-        if self._server is None or peer is None:
+        if not self._servers or peer is None:
             return None
         return self.factory.buildProtocol(peer)
 

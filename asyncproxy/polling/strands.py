@@ -66,7 +66,7 @@ class Strand:
         try:
             wait = self._wait_of(yielded)
         except TypeError as error:
-            self.resume(None, error)
+            self.resume(None, error.with_traceback(None))  # the module's line is to blame, not ours
             return
         if self.main:
             exchange.park(wait, self.resume)

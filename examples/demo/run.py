@@ -35,7 +35,7 @@ def wait(proxy: Child) -> int:
     try:
         return proxy.process.wait()
     except KeyboardInterrupt:
-        print("\nending: requests that are under way may finish; Ctrl-C again ends at once", flush=True)
+        print("\nending; Ctrl-C again does not wait for it", flush=True)
     try:
         proxy.stop(patience=30)
     except KeyboardInterrupt:
