@@ -148,7 +148,8 @@ class AwaitingNative(Parked):
             awaited.add_done_callback(self._fired)
 
     def _fired(self, result: Any) -> Any:
-        self.ready()
+        # Later: while a Deferred still runs its callbacks, the await that asks it again fails on its failure.
+        self.owner.flow.around.polling.deliver(self.ready)
         return result
 
     def undo(self) -> None:
