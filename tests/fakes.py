@@ -476,7 +476,10 @@ class House:
         kinds: Any = KINDS,
     ) -> None:
         by_path = {"/": module, **(modules or {})}
-        rows = [{"path": path, "module": "reverse", "upstream": SERVER, **(route or {})} for path in by_path]
+        rows = [
+            {"path": path, "module": row if isinstance(row, str) else "reverse", "upstream": SERVER, **(route or {})}
+            for path, row in by_path.items()
+        ]
         self.settings = load(
             {
                 "server": {"listen": "tcp:0", **(server or {})},
