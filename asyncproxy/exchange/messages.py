@@ -7,6 +7,7 @@ that is still on its way is a `Body`: taking a piece of it parks.
 from __future__ import annotations
 
 import json as _json
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
@@ -64,6 +65,7 @@ class Peer:
 
 
 _NOBODY: Final = Peer()
+_TARGET: Final = re.compile(rb"/[!\"$-~]*|\*")
 
 
 class Request(Fields):
@@ -227,7 +229,9 @@ class Request(Fields):
         request's own, `headers` all of its headers (hop-by-hop ones are left out either way, ours are added);
         `timeout` is seconds for the whole forward. Raises `UpstreamError` at the await.
         """
-        raw_target = target.encode("ascii") if isinstance(target, str) else target
+        raw_target = target.encode() if isinstance(target, str) else target
+        if raw_target is not None and not _TARGET.fullmatch(raw_target):
+            raise ValueError(f"forward(target={target!r}): write a path that begins with /, percent-encoded")
         raw = None if headers is None else Headers(headers).raw
         return Forward(self, upstream, raw_target, raw, timeout)
 
