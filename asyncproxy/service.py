@@ -171,7 +171,8 @@ class Proxy:
             door.close_connections()
         for exchange in list(self.flow.exchanges):
             exchange.left()
-        self.workers.stop()
+        for turn in self.workers.stop():
+            _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()

@@ -25,6 +25,7 @@ _NOTED: Final = re.compile(
 _ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP_BY_HOP)}):)[^\r]*".encode())
 _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 
+CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
 VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 

@@ -18,7 +18,6 @@ from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields, client_block
 from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
-_TARGET = re.compile(rb"[!\"$-~]+")
 ResponseBody = bytes | str | Iterable[bytes | str] | AsyncIterable[bytes | str]
 
 
@@ -66,6 +65,7 @@ class Peer:
 
 
 _NOBODY: Final = Peer()
+_TARGET: Final = re.compile(rb"/[!\"$-~]*|\*")
 
 
 class Request(Fields):
@@ -230,11 +230,9 @@ class Request(Fields):
         `timeout` is seconds for the whole forward. Raises ValueError for a target that would break the request line,
         `UpstreamError` at the await.
         """
-        raw_target = target.encode("ascii") if isinstance(target, str) else target
+        raw_target = target.encode() if isinstance(target, str) else target
         if raw_target is not None and not _TARGET.fullmatch(raw_target):
-            raise ValueError(
-                f"target {target!r} cannot stand in a request line: percent-encode it (urllib.parse.quote)"
-            )
+            raise ValueError(f"forward(target={target!r}): write a path that begins with /, percent-encoded")
         raw = None if headers is None else Headers(headers).raw
         return Forward(self, upstream, raw_target, raw, timeout)
 

@@ -8,6 +8,7 @@ is one of them at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from asyncproxy.boundaries import Sink, Source
 
@@ -31,6 +32,7 @@ class BodyStream:
         "error",
         "limit",
         "source",
+        "taken",
     )
 
     def __init__(self, source: Source | None = None, limit: int = HIGH_WATER) -> None:
@@ -38,6 +40,8 @@ class BodyStream:
         self.limit = limit
         self.ended = False
         self.error: Exception | None = None
+        self.taken = False
+        """Whether anybody has had any of it."""
         self._kept: list[bytes] = []
         self._size = 0
         self._paused = False
@@ -96,6 +100,7 @@ class BodyStream:
     def attach(self, sink: Sink) -> None:
         """`sink` takes what has come and what comes, until the end, a failure, or `detach`."""
         kept, self._kept, self._size = self._kept, [], 0
+        self.taken = True
         self._sink = sink
         for data in kept:
             sink.piece(data)
@@ -116,6 +121,7 @@ class BodyStream:
 
     def read(self, reader: Reader, *, whole: bool) -> None:
         """Call `reader(data, error)` once, with what is there or comes next, or with all of the rest if `whole`."""
+        self.taken = True
         self._reader = reader
         self._reader_wants_all = whole
         if self.ended or self.error is not None or (self._kept and not whole):
@@ -149,11 +155,6 @@ class BodyStream:
         if source is not None:
             source.drop()
 
-    @property
-    def untouched(self) -> bool:
-        """Whether no byte of it has been taken."""
-        return self._sink is None and self._reader is None
-
     def _serve_reader(self) -> None:
         reader, self._reader = self._reader, None
         data, self._kept, self._size = b"".join(self._kept), [], 0
@@ -169,3 +170,10 @@ class BodyStream:
             "ended" if self.ended else f"cut: {self.error}" if self.error else "paused" if self._paused else "flowing"
         )
         return f"<BodyStream {state}, {self._size} bytes kept>"
+
+
+def body_stream(message: Any) -> BodyStream:
+    """The stream of a request's or a reply's body; one that was whole from the start gets a stream of it."""
+    if not isinstance(message.stream, BodyStream):
+        message.stream = BodyStream.whole(message.stream or b"")
+    return cast(BodyStream, message.stream)

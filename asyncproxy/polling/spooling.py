@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
-from asyncproxy.polling.upstream import body_stream
+from asyncproxy.polling.bodies import BodyStream, body_stream
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -101,3 +101,67 @@ class Spool:
         exchange.source = None
         exchange.request.file = self._file or BytesIO(b"".join(self._pieces))
         exchange.begin()
+
+
+PIECE: Final = 256 * 1024
+
+
+class Unspool:
+    """A body that was collected, on its way again as `stream`: a file is read on a worker, a piece a turn."""
+
+    __slots__ = ("_exchange", "_file", "_paused", "_reading", "stream")
+
+    def __init__(self, exchange: Exchange, file: IO[bytes]) -> None:
+        self._exchange = exchange
+        self._file: IO[bytes] | None = file
+        self._paused = False
+        self._reading = False
+        if isinstance(file, BytesIO):
+            self.stream = BodyStream.whole(file.getvalue())
+        else:
+            self.stream = BodyStream(self)
+            self._read(0)
+
+    def pause(self) -> None:
+        """Whoever takes it is slow."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Whoever takes it keeps up again."""
+        self._paused = False
+        if not self._reading:
+            self._read()
+
+    def drop(self) -> None:
+        """Nobody wants the rest."""
+        self._file = None
+
+    def _read(self, start: int | None = None) -> None:
+        if self._file is None:
+            return
+        self._reading = True
+        exchange = self._exchange
+        arguments = (self._file, start)
+        turn = CallTurn(self, self._piece, arguments, exchange.context.copy(), self._came, exchange.flow.seconds)
+        exchange.flow.workers.do(turn)
+
+    @staticmethod
+    def _piece(file: IO[bytes], start: int | None) -> bytes:
+        """On a worker."""
+        if start is not None:
+            file.seek(start)
+        return file.read(PIECE)
+
+    def _came(self, turn: CallTurn) -> None:
+        self._reading = False
+        if self._file is None:
+            return
+        if turn.error is not None:
+            self.stream.fail(OSError(f"the request's body could not be read again: {turn.error}"))
+        elif not turn.value:
+            self._file = None
+            self.stream.end()
+        else:
+            self.stream.feed(turn.value)
+            if not self._paused:
+                self._read()

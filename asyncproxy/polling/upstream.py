@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import Block, Fields, upstream_head, without_length
+from asyncproxy.exchange.forwarding import CHUNKED, Block, upstream_head, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
-from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
-from asyncproxy.polling.bodies import HIGH_WATER, BodyStream
+from asyncproxy.polling.bodies import HIGH_WATER, BodyStream, body_stream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.parking import BEGINNING, Parked, Wake
+from asyncproxy.polling.spooling import Unspool
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -37,6 +37,7 @@ class Forwarding(Parked, Due):
         "_kept",
         "_retried",
         "_slot",
+        "body",
         "connection",
         "due",
         "others",
@@ -65,6 +66,8 @@ class Forwarding(Parked, Due):
         """Set by the pool while a connection is being made or waited for."""
         self.sent = False
         """Whether the whole request is written."""
+        self.body: BodyStream | None = None
+        """The request's body, while it is sent."""
         self._retried = False
         self._kept: list[bytes] | None = None
 
@@ -74,8 +77,10 @@ class Forwarding(Parked, Due):
         return self.wait.request  # type: ignore[no-any-return]
 
     def begin(self) -> None:
-        """Ask for a connection to the upstream."""
-        owner = self.owner
+        """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
+        owner, request = self.owner, self.wait.request
+        if request.length != 0 and request.file is None and body_stream(request).taken:
+            raise RuntimeError("the request's body was read in pieces, or forwarded before: it cannot be sent again")
         owner.flow.around.upstreams.acquire(self, self.wait.upstream or owner.binding.upstream)
 
     def send_over(self, connection: UpstreamConnection) -> None:
@@ -85,40 +90,49 @@ class Forwarding(Parked, Due):
         wait = self.wait
         request = wait.request
         target = wait.target or request.target
-        fields: Fields = request if wait.headers is None else _block_of(wait.headers, request.length)
+        if wait.headers is None:
+            block, framing = request.passed, b"" if request.length is not None else CHUNKED
+        else:
+            block, framing = self._own_block(), self._own_framing()
         head = upstream_head(
             request.method,
             target if target[0] == 47 else origin_form(target),  # a slash
-            fields.passed,
+            block,
             request.host_value,
             request.peer.block,
-            b"" if request.length == 0 and fields is request else self._framing(fields),
+            framing,
         )
         self.sent = request.length == 0
         connection.send(self, head, request.method)
         if not self.sent:
             self._send_body(connection)
 
-    def _framing(self, fields: Fields) -> bytes:
-        """What tells the body's length, if `fields` do not; theirs are right only if they came with this body."""
-        request = self.request
-        if request.length is None:
-            return b"\r\nTransfer-Encoding: chunked"
-        if fields.length_value == b"%d" % request.length:
-            return b""
-        if request.length or request.method in _BODY_EXPECTED:
-            return b"\r\nContent-Length: %d" % request.length
-        return b""
+    def _own_block(self) -> bytes:
+        """The module's own fields: what they say of framing does not count, and the request's Host stands in."""
+        fields = Block(self.wait.headers)
+        host = b"" if fields.noted.hosts else b"\r\nHost: " + self.request.host_value
+        return host + without_length(fields.passed)
+
+    def _own_framing(self) -> bytes:
+        """What tells the body's length beside fields of the module's own."""
+        length = self.request.length
+        if length is None:
+            return CHUNKED
+        return b"\r\nContent-Length: %d" % length if length or self.request.method in _BODY_EXPECTED else b""
 
     def _send_body(self, connection: UpstreamConnection) -> None:
-        if self._kept is not None:  # again, after a reused connection turned out closed
+        if self.request.file is not None:
+            self.body = Unspool(self.owner, self.request.file).stream
+        elif self._kept is not None:  # again, after a reused connection turned out closed
             kept, self._kept = self._kept, None
             for data in kept:
                 connection.write(data)
             return
-        if connection.served and self.request.method in IDEMPOTENT:
-            self._kept = []
-        body_stream(self.request).attach(self)
+        else:
+            self.body = body_stream(self.request)
+            if connection.served and self.request.method in IDEMPOTENT:
+                self._kept = []
+        self.body.attach(self)
 
     # As the sink of the request's body.
 
@@ -147,15 +161,13 @@ class Forwarding(Parked, Due):
 
     def pause_body(self) -> None:
         """The upstream is slower than the client."""
-        stream = self.request.stream
-        if isinstance(stream, BodyStream):
-            stream.pause()
+        if self.body is not None:
+            self.body.pause()
 
     def resume_body(self) -> None:
         """The upstream keeps up again."""
-        stream = self.request.stream
-        if isinstance(stream, BodyStream):
-            stream.resume()
+        if self.body is not None:
+            self.body.resume()
 
     # What comes of it.
 
@@ -183,7 +195,7 @@ class Forwarding(Parked, Due):
     def _may_send_again(self) -> bool:
         if self._retried or self.over or self.request.method not in IDEMPOTENT:
             return False
-        return self.request.length == 0 or self._kept is not None
+        return self.request.length == 0 or self.request.file is not None or self._kept is not None
 
     def unconnected(self, error: UpstreamError) -> None:
         """No connection came about: nothing is sent, so another server of the group may be tried."""
@@ -202,9 +214,12 @@ class Forwarding(Parked, Due):
             self._stop_body()
 
     def _stop_body(self) -> None:
-        stream = self.request.stream
-        if isinstance(stream, BodyStream):
-            stream.detach()
+        body, self.body = self.body, None
+        if body is None:
+            return
+        body.detach()
+        if body is not self.request.stream:
+            body.drop()
 
     def limit_connecting(self, delay: float, total: float) -> None:
         """Be due in `delay` seconds while no connection is there, in `total` seconds at the latest."""
@@ -256,15 +271,6 @@ class Forwarding(Parked, Due):
         return f"<Forwarding {self.request!r} over {self.connection!r}>"
 
 
-def _block_of(fields: RawHeaders, length: int | None) -> Block:
-    """Fields that a module gave. A length among them that is not the body's would have the body read as a request."""
-    block = Block(fields)
-    if block.length_value and block.length_value != b"%d" % (-1 if length is None else length):
-        block.passed = without_length(block.passed)
-        block.length_value = b""
-    return block
-
-
 def origin_form(target: bytes) -> bytes:
     """`target` as an origin server takes it (RFC 9112 section 3.2.1); an absolute form loses its authority."""
     scheme, separator, rest = target.partition(b"://")
@@ -273,10 +279,3 @@ def origin_form(target: bytes) -> bytes:
     authority = rest.partition(b"/")[0].partition(b"?")[0]
     path = rest[len(authority) :]
     return path if path.startswith(b"/") else b"/" + path
-
-
-def body_stream(message: Request | Reply) -> BodyStream:
-    """The stream of `message`'s body; one whose body was whole from the start gets a stream of it."""
-    if not isinstance(message.stream, BodyStream):
-        message.stream = BodyStream.whole(message.stream or b"")
-    return message.stream

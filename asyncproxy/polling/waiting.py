@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from io import BytesIO
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
@@ -19,6 +20,7 @@ from zope.interface import implementer
 
 from asyncproxy.boundaries import DelayedCall
 from asyncproxy.exchange.errors import ParkTimeout
+from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.waits import (
     READINESS_TIMEOUT,
     BodyPiece,
@@ -32,8 +34,9 @@ from asyncproxy.exchange.waits import (
     Sleep,
     Wait,
 )
+from asyncproxy.polling.bodies import body_stream
 from asyncproxy.polling.parking import Parked
-from asyncproxy.polling.upstream import Forwarding, body_stream
+from asyncproxy.polling.upstream import Forwarding
 
 
 class Sleeping(Parked):
@@ -65,7 +68,12 @@ class Reading(Parked):
         self._stream.read(self._came, whole=self.wait.whole)
 
     def _came(self, data: bytes, error: Exception | None) -> None:
-        self.ready(data) if error is None else self.fail(error)
+        if error is not None:
+            self.fail(error)
+            return
+        if self.wait.whole and isinstance(self.wait.message, Request):
+            self.wait.message.file = BytesIO(data)  # so that it may still be forwarded; the bytes are not copied
+        self.ready(data)
 
     def undo(self) -> None:
         """Want no more."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,6 +28,10 @@ from asyncproxy.boundaries import Clock, DelayedCall, PollingThread, Turn
 
 PATIENCE: Final = 0.001
 """Seconds that a turn may wait before another worker is woken for it."""
+
+
+JOIN_PATIENCE: Final = 10.0
+"""Seconds that `Workers.stop` waits for turns to end: a module that blocks for ever cannot keep the process."""
 
 
 class Workers:
@@ -68,17 +73,23 @@ class Workers:
             self._threads.append(thread)
             thread.start()
 
-    def stop(self) -> None:
-        """End the threads and join them; each first ends the turn it runs, and what waits is dropped."""
+    def stop(self, patience: float = JOIN_PATIENCE) -> list[Turn]:
+        """End the threads and join them; each first ends the turn it runs, and what waits is dropped.
+
+        Turns that block for more than `patience` seconds are given up and returned: their threads, which are daemons,
+        end with the process.
+        """
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for wake in self._wakes:
             wake.put(False)
+        until = time.monotonic() + patience
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
         self._threads.clear()
+        return list(self.running.values())
 
     @property
     def waiting(self) -> int:
