@@ -8,12 +8,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -38,7 +40,7 @@ from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
-from asyncproxy.working.workers import Workers
+from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
 BACKLOG: Final = 4096
@@ -105,31 +107,28 @@ class Proxy:
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
-        self.flow = Flow(
-            self.workers,
-            self.lot,
-            self.deadlines,
-            Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher),
-            max_queued=server.max_queued,
-            spool_in_memory=self.settings.limits.spool,
-        )
+        around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
+        limits: dict[str, int] = {"max_queued": server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        """Requests of the admin listener are not among those that it shows."""
 
     async def _listen(self) -> None:
         for bound in self.bindings:
             bound.module.proxy = self
         try:
             for endpoint in self.settings.server.listen:
-                await self._open(endpoint, self.bindings)
+                await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
-                await self._open(self.settings.admin.listen, [self._admin_binding()])
+                await self._open(self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
         except BaseException:
             await self.stop()
             raise
 
-    async def _open(self, endpoint: str, bindings: list[Bound]) -> None:
+    async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
         first = bindings[0]
         takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
-        door = Door(self.flow, self.settings.limits, finder(bindings), only=first if takes_all else None)
+        door = Door(flow, self.settings.limits, finder(bindings), only=first if takes_all else None)
         self.doors.append(door)
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
@@ -169,14 +168,21 @@ class Proxy:
         for door in self.doors:
             door.open = False
             door.close_connections()
-        for exchange in list(self.flow.exchanges):
+        for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
+        await self._let_finish()
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()
         self.names.stop()
+
+    async def _let_finish(self) -> None:
+        """Let modules clean up after clients that have left: their turns may still wait for a worker."""
+        until = time.monotonic() + JOIN_PATIENCE
+        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < until:
+            await deferLater(self.reactor, 0.01)
 
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"

@@ -182,3 +182,13 @@ def upstream_head(method: str, target: bytes, block: bytes, host: bytes, client:
 def client_block(address: str, scheme: str) -> bytes:
     """What is told about a client, the same for all of its requests."""
     return f"\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Proto: {scheme}".encode("ascii")
+
+
+def origin_form(target: bytes) -> bytes:
+    """`target` as an origin server takes it (RFC 9112 section 3.2.1); an absolute form loses its authority."""
+    scheme, separator, rest = target.partition(b"://")
+    if target == b"*" or not separator or not scheme:
+        return target
+    authority = rest.partition(b"/")[0].partition(b"?")[0]
+    path = rest[len(authority) :]
+    return path if path.startswith(b"/") else b"/" + path

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+from urllib.parse import quote
+
 from asyncproxy import Module, Request
+from asyncproxy.exchange.forwarding import origin_form
+from asyncproxy.exchange.routing import normal_path
 from asyncproxy.exchange.waits import Forward
+
+_UNQUOTED: Final = "/:@!$&'()*+,;=~"
 
 
 class Reverse(Module):
@@ -21,5 +28,9 @@ class Reverse(Module):
 
     def _stripped(self, request: Request) -> bytes:
         prefix = request.route.path.encode()
-        rest = request.target.removeprefix(prefix)
+        target = origin_form(request.target)
+        if not target.startswith(prefix):  # the client has written it in another way, with %6f for an o perhaps
+            path, question, query = target.partition(b"?")
+            target = quote(normal_path(path), safe=_UNQUOTED).encode() + question + query
+        rest = target.removeprefix(prefix)
         return rest if rest.startswith(b"/") else b"/" + rest

@@ -7,6 +7,7 @@ nothing after it is read as a request.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IPushProducer
@@ -34,6 +35,8 @@ FLUSH: Final = 60.0
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
 }
+_CR: Final = 13
+_EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DROPPED: Final = UntilClose()
 """The framing of a body that broke a rule: whatever comes is dropped until the connection ends."""
@@ -101,7 +104,13 @@ class ClientConnection(Due):
 
     def dataReceived(self, data: bytes) -> None:
         """Called by the transport."""
-        if self._phase == _IDLE and not self._looping and data.find(b"\r\n\r\n") == len(data) - 4:
+        if (
+            self._phase == _IDLE
+            and not self._buffer
+            and not self._looping
+            and data.find(b"\r\n\r\n") + 4 == len(data) > 4
+            and data[0] != _CR
+        ):
             self._read_head(data)  # the usual: one whole head and nothing else
         elif self._framing is not None:
             self._take_body(data)
@@ -157,8 +166,8 @@ class ClientConnection(Due):
     def _read_request(self) -> bool:
         """Take one request out of the buffer; False if its head is not whole."""
         data = self._buffer
-        if data[:1] == b"\r":  # RFC 9112 section 2.2: an empty line before a request is ignored
-            data = self._buffer = data.removeprefix(b"\r\n")
+        if data[0] == _CR:  # RFC 9112 section 2.2: empty lines before a request are ignored
+            data = self._buffer = _EMPTY_LINES.sub(b"", data)
             if data in (b"", b"\r"):
                 return False
         end = data.find(b"\r\n\r\n") + 4
@@ -221,20 +230,32 @@ class ClientConnection(Due):
         assert framing is not None
         if framing is _DROPPED:
             return
+        if self._continues and body is not None:  # the client does not wait for 100 Continue
+            self._continues = False
+            body.resume()
         try:
             piece = framing.feed(data)
+            self._count_body(len(piece))
         except FramingError as why:
             self._body_broke(ClientError(400, f"malformed body: {why}"))
-            return
-        self._body_size += len(piece)
+        except ClientError as error:
+            self._body_broke(error)
+        else:
+            self._pass_body(framing, body, piece)
+
+    def _count_body(self, size: int) -> None:
+        self._body_size += size
         limit = self.door.limits.body
         if limit and self._body_size > limit:
-            self._body_broke(ClientError(413, f"the request's body is longer than {limit} bytes"))
-            return
+            raise ClientError(413, f"the request's body is longer than {limit} bytes")
+
+    def _pass_body(self, framing: Framing, body: BodyStream | None, piece: bytes) -> None:
+        """Hand `piece` to whoever takes the body; after the last one the connection is free for what comes next."""
         if framing.done:
             self._framing = self._body = None
             self._buffer = framing.surplus
-            self._continues = False
+            if body is not None:
+                body.let_go()
             self.due = NEVER
         else:
             self.door.deadlines.set(self, self.door.limits.body_idle)

@@ -73,6 +73,13 @@ class BodyStream:
         elif self._size > self.limit and not self._reader_wants_all:
             self.pause()
 
+    def let_go(self) -> None:
+        """The source has given all of it: it is not held back any more, and is free for what comes next."""
+        source, self.source = self.source, None
+        if self._paused and source is not None:
+            self._paused = False
+            source.resume()
+
     def end(self) -> None:
         """The body is complete."""
         self.ended = True

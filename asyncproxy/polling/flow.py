@@ -13,7 +13,7 @@ import inspect
 import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
@@ -47,6 +47,7 @@ from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.working.turns import CallTurn
 
 _log = Logger()
+_OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Binding(Protocol):
@@ -181,7 +182,12 @@ class Exchange(Life):
         self.turn = None
         self._pumping = True
         self.enter(BEGAN, turn.began)
-        turn.owner.turned(turn)
+        try:
+            turn.owner.turned(turn)
+        except Exception:  # noqa: BLE001 - a defect of ours ends this exchange, not what comes after it
+            _log.failure("{exchange!r}: what came of {turn!r} could not be read", exchange=self, turn=turn)
+            self.client.cut()
+            self.finish()
         if self.stage == WORKING:
             self.enter(WAITED, turn.ended)
         self._pumping = False
@@ -469,11 +475,16 @@ def _read_afterthought(turn: CallTurn) -> None:
 
 
 def origin(error: BaseException) -> str:
-    """Where `error` was raised, as `` at file.py:31 in handle``, for the log."""
+    """Where `error` was raised, as `` at file.py:31 in handle``, for the log: the last line that is not our own."""
+    found = last = None
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
+    while traceback is not None:
+        last = traceback
+        if not traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+            found = traceback
         traceback = traceback.tb_next
-    if traceback is None:
+    place = found or last
+    if place is None:
         return ""
-    code = traceback.tb_frame.f_code
-    return f" at {code.co_filename}:{traceback.tb_lineno} in {code.co_qualname}"
+    code = place.tb_frame.f_code
+    return f" at {code.co_filename}:{place.tb_lineno} in {code.co_qualname}"

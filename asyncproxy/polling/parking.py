@@ -70,7 +70,7 @@ class Parked:
         """Begin; a wake that comes meanwhile is told at the end."""
         try:
             self.begin()
-        except Exception as error:  # noqa: BLE001 - the module that made the wait hears of it at its await
+        except BaseException as error:  # noqa: BLE001 - whoever made the wait hears of it, a SystemExit too
             self.fail(error)
         if self._state == BEGINNING:
             self._state = _WAITING

@@ -64,12 +64,15 @@ def relay_whole(exchange: Exchange, reply: Reply) -> None:
 
 
 def _relay(exchange: Exchange, reply: Reply) -> None:
-    exchange.started = True
     stream = reply.stream
     if type(stream) is bytes:
+        exchange.started = True
         relay_whole(exchange, reply)
         return
+    if stream.taken:
+        raise ModuleError(f"{exchange.binding.name}: the reply's body was read in pieces and cannot be sent again")
     block = reply.passed + VIA if reply.own_headers is None else _changed_block(reply)
+    exchange.started = True
     exchange.source = stream
     exchange.client.begin(reply.status, block, stream, told=bool(reply.length_value))
     stream.attach(exchange.client)

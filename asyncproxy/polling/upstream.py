@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import CHUNKED, Block, upstream_head, without_length
+from asyncproxy.exchange.forwarding import CHUNKED, Block, origin_form, upstream_head, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
 from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
@@ -145,6 +145,8 @@ class Forwarding(Parked, Due):
         self.sent = True
         if self.request.length is None:
             self._write(LAST_CHUNK)
+        if self.connection is not None:
+            self.connection.await_reply()
 
     def failed(self, error: Exception) -> None:
         """The client's body is cut."""
@@ -269,13 +271,3 @@ class Forwarding(Parked, Due):
 
     def __repr__(self) -> str:
         return f"<Forwarding {self.request!r} over {self.connection!r}>"
-
-
-def origin_form(target: bytes) -> bytes:
-    """`target` as an origin server takes it (RFC 9112 section 3.2.1); an absolute form loses its authority."""
-    scheme, separator, rest = target.partition(b"://")
-    if target == b"*" or not separator or not scheme:
-        return target
-    authority = rest.partition(b"/")[0].partition(b"?")[0]
-    path = rest[len(authority) :]
-    return path if path.startswith(b"/") else b"/" + path

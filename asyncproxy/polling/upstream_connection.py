@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from asyncproxy.polling.upstream import Forwarding
 
 HEAD_LIMIT: Final = 64 * 1024
+INFORMATIONAL_LIMIT: Final = 32
+"""1xx replies that may come before the final one."""
 
 
 @implementer(IPushProducer)
@@ -35,6 +38,7 @@ class UpstreamConnection(Due):
         "_closing",
         "_framing",
         "_head",
+        "_informational",
         "_method",
         "_slot",
         "due",
@@ -58,6 +62,7 @@ class UpstreamConnection(Due):
         self._framing: Framing | None = None
         self._head: Reply | None = None
         self._method = ""
+        self._informational = 0
         self._closing = False
 
     def makeConnection(self, transport: Any) -> None:
@@ -70,16 +75,22 @@ class UpstreamConnection(Due):
         """Begin `forwarding`'s request with `head`; its body follows by `write`."""
         self.forwarding = forwarding
         self._method = method
+        self._informational = 0
         self.transport.write(head)
-        pool = self.pool
-        pool.deadlines.set(self, pool.first_byte)
+        if forwarding.sent:
+            self.await_reply()
+        else:
+            self.due = NEVER  # its body is awaited from the client: the upstream has nothing to answer yet
+
+    def await_reply(self) -> None:
+        """The request is written, or the upstream does not take it: it is the upstream's turn."""
+        if self._head is None:
+            self.pool.deadlines.set(self, self.pool.first_byte)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request's body, framed already."""
         if self.forwarding is not None:
             self.transport.write(data)
-            if self._head is None:
-                self.pool.deadlines.set(self, self.pool.first_byte)
 
     # The reply in.
 
@@ -116,8 +127,11 @@ class UpstreamConnection(Due):
 
     def _take_informational(self, head: Reply, rest: bytes) -> None:
         """A 1xx is not the reply; the reply is still to come."""
+        self._informational += 1
         if head.status == 101:
             raise BadReply("it switches protocols, which nobody asked for")
+        if self._informational > INFORMATIONAL_LIMIT:
+            raise BadReply(f"more than {INFORMATIONAL_LIMIT} informational replies before it")
         if rest:
             self._take_head(rest)
 
@@ -164,6 +178,7 @@ class UpstreamConnection(Due):
         head, forwarding = self._head, self.forwarding
         assert head is not None
         assert forwarding is not None
+        stream.let_go()
         self.forwarding = self.stream = self._framing = self._head = None
         self.served += 1
         if head.keep_alive and not framing.surplus and forwarding.sent:
@@ -177,12 +192,12 @@ class UpstreamConnection(Due):
 
     # Its end.
 
-    def connectionLost(self, _reason: Any) -> None:
+    def connectionLost(self, reason: Any) -> None:
         """Called by the transport, once."""
         self._closing = True
         self.pool.lost(self)
         head, stream, forwarding = self._head, self.stream, self.forwarding
-        if head is not None and stream is not None and head.ends_by_close:
+        if head is not None and stream is not None and head.ends_by_close and reason.check(ConnectionDone):
             self.forwarding = self.stream = self._head = self._framing = None
             self.pool.deadlines.remove(self)
             stream.end()
@@ -262,11 +277,14 @@ class UpstreamConnection(Due):
         """The upstream takes the body more slowly than the client sends it."""
         if self.forwarding is not None:
             self.forwarding.pause_body()
+            self.await_reply()
 
     def resumeProducing(self) -> None:
         """The upstream keeps up again."""
         if self.forwarding is not None:
             self.forwarding.resume_body()
+            if not self.forwarding.sent and self._head is None:
+                self.due = NEVER
 
     def stopProducing(self) -> None:
         """The transport is lost; `connectionLost` tells."""

@@ -6,7 +6,7 @@ off, is the parking lot's business to ignore.
 
 from __future__ import annotations
 
-import asyncio
+import concurrent.futures
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -65,14 +65,20 @@ class Reading(Parked):
     def begin(self) -> None:
         """Read on."""
         self._stream = body_stream(self.wait.message)
+        self._taken = self._stream.taken
         self._stream.read(self._came, whole=self.wait.whole)
 
     def _came(self, data: bytes, error: Exception | None) -> None:
         if error is not None:
             self.fail(error)
             return
-        if self.wait.whole and isinstance(self.wait.message, Request):
-            self.wait.message.file = BytesIO(data)  # so that it may still be forwarded; the bytes are not copied
+        message = self.wait.message
+        if self.wait.whole and not self._taken:  # it may still be forwarded or relayed; the bytes are not copied
+            message.stream = data
+            if isinstance(message, Request):
+                message.file = BytesIO(data)
+            else:
+                message.own_body = data
         self.ready(data)
 
     def undo(self) -> None:
@@ -95,7 +101,7 @@ class AwaitingFuture(Parked):
     def _done(self) -> None:
         future = self.wait.future
         if future.cancelled():
-            self.fail(asyncio.CancelledError("the awaited future was cancelled"))
+            self.fail(concurrent.futures.CancelledError("the awaited future was cancelled"))
         elif (error := future.exception()) is not None:
             self.fail(error)
         else:
@@ -162,7 +168,10 @@ class AwaitingNative(Parked):
 
     def undo(self) -> None:
         """Cancel it."""
-        self.wait.awaited.cancel()
+        awaited = self.wait.awaited
+        awaited.cancel()
+        if isinstance(awaited, Deferred):
+            awaited.addErrback(lambda _: None)  # whoever awaited it hears of something else
 
 
 @implementer(IReadWriteDescriptor)

@@ -74,7 +74,7 @@ def raises(error: Exception) -> Any:
         (lambda _: gather(gather(coroutine(1)), gather()), "[[1], []]"),
         (lambda _: future_of(5), "5"),
         (lambda _: future_of(error=KeyError("x")), "KeyError: 'x'"),
-        (lambda _: future_of(cancelled=True), "cancelled: the awaited future was cancelled"),
+        (lambda _: future_of(cancelled=True), "CancelledError: the awaited future was cancelled"),
         (lambda _: on_reactor(lambda: 5), "5"),
         (lambda _: on_reactor(divmod, 7, 2), "(3, 1)"),
         (lambda _: on_reactor(dict, a=1), "{'a': 1}"),
