@@ -140,9 +140,7 @@ def test_a_client_that_sends_without_waiting_for_100_is_held_back_when_nobody_ta
         client.send(b"x" * 50_000)
     (exchange,) = house.flow.exchanges
     assert exchange.request.stream._size < 200_000
-    client.leave()
-    house.settle()
-    house.assert_nothing_left()
+    house.shut_down()
 
 
 def test_a_reply_until_close_that_is_reset_is_not_passed_on_as_whole() -> None:
