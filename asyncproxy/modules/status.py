@@ -34,7 +34,7 @@ class Status(Module):
 
     def _status(self, request: Request) -> Response:
         limit_text = request.args.get("limit", [str(DEFAULT_LIMIT)])[-1]
-        if not limit_text.isdecimal():
+        if not limit_text.isdecimal() or len(limit_text) > 9:
             return Response.text("400 Bad Request: limit is a number of rows\n", 400)
         after = request.args.get("after", [None])[-1]
         snapshot = self.proxy.snapshot(limit=int(limit_text), after=after)

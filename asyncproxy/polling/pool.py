@@ -154,8 +154,8 @@ class ServerPool:
 
     @property
     def busy(self) -> bool:
-        """Whether any connection is open or wanted."""
-        return bool(self._open or self._opening or self._line)
+        """Whether any connection is in use or wanted."""
+        return len(self._open) > len(self._idle) or bool(self._opening or self._line)
 
     def statistics(self) -> dict[str, int]:
         """Connections ``open``, of which ``idle``, being made (``opening``), and forwards ``waiting`` for one."""
@@ -317,6 +317,8 @@ class Upstreams:
     def _drop_idle(self) -> None:
         for name, group in list(self._by_url.items()):
             if not any(pool.busy for pool in group.pools):
+                for pool in group.pools:
+                    pool.close()
                 del self._by_url[name]
                 self._known.pop(name, None)
 
