@@ -101,7 +101,7 @@ class Workers:
         self._waiting.append(turn)
         if len(self._asleep) == self.total:
             self._wake_one()
-        elif self._timer is None:
+        elif self._timer is None and self._asleep:
             self._latest = turn
             self._timer = self._clock.callLater(PATIENCE, self._look)
 
@@ -121,15 +121,12 @@ class Workers:
         """Wake another worker if what was last in line a moment ago still waits."""
         self._timer = None
         waiting = self._waiting
-        if not waiting:
-            return
         if self._latest in waiting:
             self._wake_one()
-        try:
-            self._latest = waiting[-1]
-        except IndexError:
-            return
-        self._timer = self._clock.callLater(PATIENCE, self._look)
+        if waiting and self._asleep:  # whoever is awake takes the next turn without being told
+            with contextlib.suppress(IndexError):
+                self._latest = waiting[-1]
+                self._timer = self._clock.callLater(PATIENCE, self._look)
 
     def statistics(self) -> dict[str, int]:
         """``total`` threads, ``busy`` ones, and turns ``queued``."""
