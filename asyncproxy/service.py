@@ -5,8 +5,10 @@ The only file that may import the reactor, and that inside `Proxy.start`: all el
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -224,6 +226,7 @@ class ProxyService(Service):
 
     def _started(self, _result: None) -> None:
         proxy = self.proxy
+        proxy.reactor.callWhenRunning(_end_well_on_sigterm, proxy.reactor)
         _log.info("asyncproxy {version} listens on {what}", version=__version__, what=proxy.summary())
         if proxy.settings.server.access_log is not None:
             _log.warn("server.access_log is set, and this version writes no access log yet")
@@ -233,9 +236,29 @@ class ProxyService(Service):
         _log.critical("asyncproxy cannot start: {why}", why=failure.getErrorMessage())
         reactor = self.proxy.reactor
         if reactor.running:
+            atexit.register(_exit_with, 1)  # whatever stops its reactor, twistd exits with 0
             reactor.stop()
         else:
             self._failure = failure
+
+
+def _end_well_on_sigterm(reactor: Any) -> None:
+    """Let SIGTERM end the process with exit status 0: twistd would kill itself by the signal once it has stopped."""
+    if callable(signal.getsignal(signal.SIGTERM)):  # else twistd was told to leave signals alone
+        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(_stop_on_sigterm, reactor))
+
+
+def _stop_on_sigterm(reactor: Any) -> None:
+    _log.info("Received SIGTERM, shutting down.")
+    if reactor.running:
+        reactor.stop()
+
+
+def _exit_with(status: int) -> None:
+    """As the last thing at exit: the status that twistd does not give."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 class Options(usage.Options):

@@ -48,6 +48,11 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}" if self.port == 80 else f"http://{host}:{self.port}"
 
+    @property
+    def authority(self) -> str:
+        """What a Host field says of it; a socket's path is nobody's name."""
+        return str(self).removeprefix("http://") if self.scheme == "http" else "localhost"
+
 
 def _unix(url: str) -> Origin:
     path = url.removeprefix("unix:")

@@ -33,6 +33,7 @@ _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n)")
 _BODILESS: Final = frozenset((*range(100, 200), 204, 304))
+_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _DIGITS: Final = re.compile(rb"\d{1,18}")
 
 Framing = LengthBody | ChunkedBody | UntilClose
@@ -81,7 +82,10 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     except HttpParserError as why:
         raise ClientError(400, f"malformed head: {why}") from None
     request = Request(method, target)
-    if request.sift(head[line.end() : -4]) and digit == b"1" and request.host_value:
+    plain = request.sift(head[line.end() : -4])
+    if not is_authority(request.host_value):
+        raise ClientError(400, "the Host field is no host")
+    if plain and digit == b"1" and request.host_value:
         return request  # a plain GET
     request.minor = minor = digit[0] - 48
     noted = request.noted
@@ -91,6 +95,11 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
     return request
+
+
+def is_authority(text: bytes) -> bool:
+    """Whether `text` is a host, with a port or without (RFC 9112 section 3.2); an empty one is one."""
+    return _AUTHORITY.fullmatch(text) is not None
 
 
 def parse_reply(head: bytes, method: str) -> Reply:

@@ -15,6 +15,7 @@ from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.routing import normal_path
 from asyncproxy.polling.accepting import ClientConnection
 from asyncproxy.polling.flow import Binding, Exchange, Flow
+from asyncproxy.polling.http1 import is_authority
 
 
 class Limits(Protocol):
@@ -107,7 +108,7 @@ def _take_absolute_form(head: Request) -> None:
         raise ClientError(400, "the target * is for OPTIONS alone")
     scheme, separator, rest = head.target.partition(b"://")
     authority = rest.partition(b"/")[0].partition(b"?")[0]
-    if not separator or scheme.lower() not in (b"http", b"https") or not authority or b"@" in authority:
+    if not separator or scheme.lower() not in (b"http", b"https") or not authority or not is_authority(authority):
         raise ClientError(400, "the target is neither a path nor an http URL")
     passed = [field for field in split_block(head.passed) if field[0].lower() != b"host"]
     head.host_value = authority

@@ -92,6 +92,8 @@ class Forwarding(Parked, Due):
         target = wait.target or request.target
         if wait.headers is None:
             block, framing = request.passed, b"" if request.length is not None else CHUNKED
+            if not request.host_value and not request.noted.hosts:
+                block = self._host() + block
         else:
             block, framing = self._own_block(), self._own_framing()
         head = upstream_head(
@@ -106,6 +108,11 @@ class Forwarding(Parked, Due):
         connection.send(self, head, request.method)
         if not self.sent:
             self._send_body(connection)
+
+    def _host(self) -> bytes:
+        """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""
+        assert self.pool is not None
+        return b"\r\nHost: " + self.pool.origin.authority.encode()
 
     def _own_block(self) -> bytes:
         """The module's own fields: what they say of framing does not count, and the request's Host stands in."""

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
-from asyncproxy.polling.clock import wake_of
+from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.delivering import Deliveries
 from asyncproxy.working.workers import Workers
 
@@ -40,7 +41,7 @@ def unheard() -> Unheard:
 
 @pytest.fixture
 def workers(reactor: Any, unheard: Unheard) -> Iterator[Workers]:
-    workers = Workers(3, Deliveries(wake_of(reactor)), unheard, NAME)
+    workers = Workers(3, Deliveries(wake_of(reactor)), clock_of(reactor), unheard, NAME)
     workers.start()
     yield workers
     workers.stop()
@@ -51,7 +52,7 @@ def test_there_are_exactly_as_many_threads_as_asked_for(workers: Workers) -> Non
 
 
 def test_the_threads_are_joined_at_stop(reactor: Any, unheard: Unheard) -> None:
-    workers = Workers(4, Deliveries(wake_of(reactor)), unheard, NAME)
+    workers = Workers(4, Deliveries(wake_of(reactor)), clock_of(reactor), unheard, NAME)
     workers.start()
     threads = mine()
     workers.stop()
@@ -60,7 +61,7 @@ def test_the_threads_are_joined_at_stop(reactor: Any, unheard: Unheard) -> None:
 
 
 def test_stop_lets_a_worker_end_what_it_runs(reactor: Any, unheard: Unheard) -> None:
-    workers = Workers(1, Deliveries(wake_of(reactor)), unheard, NAME)
+    workers = Workers(1, Deliveries(wake_of(reactor)), clock_of(reactor), unheard, NAME)
     workers.start()
     began, proceed, ended = threading.Event(), threading.Event(), threading.Event()
 
@@ -153,17 +154,17 @@ async def test_call_in_thread_reports_what_nobody_else_hears(workers: Workers, u
     assert len(mine()) == 3
 
 
-def test_the_statistics_say_who_is_busy_and_who_waits(workers: Workers) -> None:
-    began, proceed = threading.Semaphore(0), threading.Event()
-
-    def call() -> None:
-        began.release()
-        proceed.wait(10)
-
+@waits
+async def test_the_statistics_say_who_is_busy_and_who_waits(workers: Workers, reactor: Any) -> None:
+    proceed = threading.Event()
     assert workers.statistics() == {"total": 3, "busy": 0, "queued": 0}
     for _ in range(5):
-        workers.callInThread(call)
-    for _ in range(3):
-        assert began.acquire(timeout=10)
-    assert workers.statistics() == {"total": 3, "busy": 3, "queued": 2}
-    proceed.set()
+        workers.callInThread(proceed.wait, 10)
+    try:
+        for _ in range(1000):  # workers are woken one by one, by the polling thread
+            if workers.statistics() == {"total": 3, "busy": 3, "queued": 2}:
+                break
+            await deferLater(reactor, 0.005)
+        assert workers.statistics() == {"total": 3, "busy": 3, "queued": 2}
+    finally:
+        proceed.set()
