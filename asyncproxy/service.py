@@ -130,7 +130,8 @@ class Proxy:
     async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
         first = bindings[0]
         takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
-        door = Door(flow, self.settings.limits, finder(bindings), only=first if takes_all else None)
+        by_host = any(bound.host for bound in bindings)
+        door = Door(flow, self.settings.limits, finder(bindings), only=first if takes_all else None, by_host=by_host)
         self.doors.append(door)
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
@@ -368,12 +369,12 @@ def address_text(address: Any) -> str:
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
-def finder(bindings: list[Bound]) -> Any:
-    """How a door finds the route of a request; raises `ClientError` with 404, or 405 and Allow."""
-    router = Router(bindings)
-    find = router.find
+def finder(bindings: list[Bound]) -> Callable[[str, str, str], Bound]:
+    """How a door finds the route of a request, by host, path and method; raises `NoRoute`."""
+    return Router(bindings).find
 
-    def find_or_refuse(host: str, path: str, method: str) -> Bound:
+
+def find_or_refuse(host: str, path: str, method: str) -> Bound:
         try:
             return find(host, path, method)
         except NotFound:

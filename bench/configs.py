@@ -78,7 +78,6 @@ servers = ["http://127.0.0.1:{upstream_port}"]
 path = "/"
 module = "{module}"
 upstream = "bench"
-timeout = "10m"
 
 [[route]]
 path = "/sleep"

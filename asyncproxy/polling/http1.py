@@ -83,7 +83,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         raise ClientError(400, f"malformed head: {why}") from None
     request = Request(method, target)
     plain = request.sift(head[line.end() : -4])
-    if not is_authority(request.host_value):
+    if _AUTHORITY.fullmatch(request.host_value) is None:
         raise ClientError(400, "the Host field is no host")
     if plain and digit == b"1" and request.host_value:
         return request  # a plain GET

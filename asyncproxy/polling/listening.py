@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import make_block, split_block
 from asyncproxy.exchange.messages import Request
-from asyncproxy.exchange.routing import normal_path
+from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
 from asyncproxy.polling.flow import Binding, Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
@@ -33,7 +33,8 @@ class Limits(Protocol):
 class Door:
     """One listener's connections.
 
-    `find(host, path, method)` gives a route or raises `ClientError`; `only` is the route if one takes everything.
+    `find(host, path, method)` gives a route or raises `NoRoute`; `only` is the route if one takes everything, and
+    `by_host` says whether hosts matter to any.
     """
 
     noisy = False
@@ -45,6 +46,7 @@ class Door:
         find: Callable[[str, str, str], Binding],
         scheme: str = "http",
         only: Binding | None = None,
+        by_host: bool = True,
     ) -> None:
         self.flow = flow
         self.deadlines = flow.deadlines
@@ -53,6 +55,7 @@ class Door:
         self.find = find
         self.scheme = scheme
         self._only = only
+        self._by_host = by_host
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
@@ -63,9 +66,10 @@ class Door:
             _take_absolute_form(request)
         try:
             path = normal_path(request.target)
-        except ValueError as why:
-            raise ClientError(400, str(why)) from None
-        request.route = binding = self._only or self.find(request.host, path, request.method)
+            binding = self._only or self.find(request.host if self._by_host else "", path, request.method)
+        except (ValueError, NoRoute) as why:
+            raise _refusal(why) from None
+        request.route = binding
         flow = self.flow
         flow.numbers = request.number = flow.numbers + 1
         request.peer = client.peer
@@ -96,6 +100,16 @@ class Door:
 
     def __repr__(self) -> str:
         return f"<Door {len(self.connections)} connections{'' if self.open else ', closing'}>"
+
+
+def _refusal(why: ValueError | NoRoute) -> ClientError:
+    """What a client reads when no route takes its request, or none could."""
+    if isinstance(why, MethodNotAllowed):
+        allow = ", ".join(why.allow)
+        return ClientError(405, f"this path takes {allow}", [(b"Allow", allow.encode())])
+    if isinstance(why, NoRoute):
+        return ClientError(404, "no route takes this host and path")
+    return ClientError(400, str(why))
 
 
 def _take_absolute_form(head: Request) -> None:
