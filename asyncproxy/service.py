@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -27,8 +27,7 @@ from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, describe, from_options, load
 from asyncproxy.configuration.settings import Route
 from asyncproxy.discovery import UnknownModule, find_module
-from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.routing import MethodNotAllowed, NotFound, Router
+from asyncproxy.exchange.routing import Router
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
@@ -372,18 +371,6 @@ def address_text(address: Any) -> str:
 def finder(bindings: list[Bound]) -> Callable[[str, str, str], Bound]:
     """How a door finds the route of a request, by host, path and method; raises `NoRoute`."""
     return Router(bindings).find
-
-
-def find_or_refuse(host: str, path: str, method: str) -> Bound:
-        try:
-            return find(host, path, method)
-        except NotFound:
-            raise ClientError(404, "no route takes this host and path") from None
-        except MethodNotAllowed as why:
-            allow = ", ".join(why.allow)
-            raise ClientError(405, f"this path takes {allow}", [(b"Allow", allow.encode())]) from None
-
-    return find_or_refuse
 
 
 def _see_modules_beside(config: str | None) -> None:
