@@ -91,6 +91,9 @@ class Sink(Protocol):
 class Upstreams(Protocol):
     """Whoever has connections to servers."""
 
+    known: dict[str | None, Any]
+    """Groups by name and by URL; a group's `acquire(forwarding)` is the short way."""
+
     def acquire(self, forwarding: Any, upstream: str | None) -> None:
         """Have `forwarding.send_over` called with a connection to the group or URL that `upstream` is."""
 

@@ -386,7 +386,10 @@ class ClientConnection(Due):
             self._close()
         else:
             self._phase = _IDLE
-            self.door.deadlines.set(self, self.door.keep_alive)
+            door = self.door
+            self.due = due = door.seconds() + door.keep_alive  # as `Deadlines.set`, without the call
+            if due < self._slot:
+                door.deadlines.place(self)
             if self._paused:
                 self._paused = False
                 self.transport.resumeProducing()

@@ -50,6 +50,7 @@ class Door:
     ) -> None:
         self.flow = flow
         self.deadlines = flow.deadlines
+        self.seconds = flow.deadlines.seconds
         self.limits: Limits = limits
         self.keep_alive = self.limits.keep_alive
         self.find = find

@@ -144,11 +144,17 @@ class NativeConnection(asyncio.BaseProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep `data` for this round. For uvloop."""
-        self._round.arrived(self, data)
+        arrivals = self._round.arrivals
+        if not arrivals:
+            self._round.begin_arrivals()
+        arrivals.append((self, data))
 
     def eof_received(self) -> bool:
         """Keep the peer's end for this round. For uvloop."""
-        self._round.arrived(self, None)
+        arrivals = self._round.arrivals
+        if not arrivals:
+            self._round.begin_arrivals()
+        arrivals.append((self, None))
         return True
 
     def ended(self) -> None:
@@ -249,7 +255,10 @@ class NativeConnection(asyncio.BaseProtocol):
                 self._transport.write(data)
         elif data:
             self._unsent = data if type(data) is bytes else bytes(data)
-            self._round.sends(self)
+            senders = self._round.senders
+            if not senders:
+                self._round.begin_senders()
+            senders.append(self)
 
     def flush(self) -> None:
         """Hand uvloop what waits for the end of the round; safe at any time."""

@@ -22,29 +22,30 @@ SMALL: Final = 16 * 1024
 
 
 class Round:
-    """The round of one loop that is under way: who has received something, and who has something to send."""
+    """The round of one loop that is under way: who has received something, and who has something to send.
 
-    __slots__ = ("_arrivals", "_call_soon", "_senders")
+    A connection puts itself into `arrivals`, with its bytes or None for its end, and into `senders`; the first of a
+    round calls `begin_arrivals` or `begin_senders`. The lists are theirs to use directly, for they are used for every
+    piece of every message.
+    """
+
+    __slots__ = ("_call_soon", "arrivals", "senders")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
-        self._arrivals: list[tuple[NativeConnection, bytes | None]] = []
-        self._senders: list[NativeConnection] = []
+        self.arrivals: list[tuple[NativeConnection, bytes | None]] = []
+        self.senders: list[NativeConnection] = []
 
-    def arrived(self, connection: NativeConnection, data: bytes | None) -> None:
-        """`data` has come for `connection`, or its end if it is None."""
-        if not self._arrivals:
-            self._call_soon(self._take_in)
-        self._arrivals.append((connection, data))
+    def begin_arrivals(self) -> None:
+        """The round's first arrival is about to come."""
+        self._call_soon(self._take_in)
 
-    def sends(self, connection: NativeConnection) -> None:
-        """`connection` is to be flushed at the end of the round."""
-        if not self._senders:
-            self._call_soon(self._flush)
-        self._senders.append(connection)
+    def begin_senders(self) -> None:
+        """The round's first sender is about to come."""
+        self._call_soon(self._flush)
 
     def _take_in(self) -> None:
-        arrivals, self._arrivals = self._arrivals, []
+        arrivals, self.arrivals = self.arrivals, []
         for connection, data in arrivals:
             try:
                 if data is not None:
@@ -53,11 +54,11 @@ class Round:
                     connection.ended()
             except Exception:  # noqa: BLE001 - whatever a protocol raises is logged and ends its connection
                 connection.protocol_failed()
-        if self._senders:
+        if self.senders:
             self._flush()
 
     def _flush(self) -> None:
-        senders, self._senders = self._senders, []
+        senders, self.senders = self.senders, []
         for connection in senders:
             connection.flush()
 

@@ -281,7 +281,7 @@ class Upstreams:
         self._default = default
         self._groups = {name: self._make(name, settings) for name, settings in groups.items()}
         self._by_url: dict[str, Group] = {}
-        self._known: dict[str | None, Group] = {name: group for name, group in self._groups.items()}  # noqa: C416 - wider keys
+        self.known: dict[str | None, Group] = {name: group for name, group in self._groups.items()}  # noqa: C416 - wider keys
         """Both of them, for one look."""
 
     def _make(self, name: str, settings: Any) -> Group:
@@ -289,7 +289,7 @@ class Upstreams:
 
     def acquire(self, forwarding: Forwarding, upstream: str | None) -> None:
         """Send `forwarding` to the group that `upstream` names, or to the URL it is."""
-        group = self._known.get(upstream)
+        group = self.known.get(upstream)
         if group is not None:
             group.acquire(forwarding)
         elif upstream is None:
@@ -311,7 +311,7 @@ class Upstreams:
             self._drop_idle()
         key = str(origin)
         group = self._by_url.get(key) or self._make(key, self._default(origin))
-        self._by_url[key] = self._by_url[url] = self._known[url] = group
+        self._by_url[key] = self._by_url[url] = self.known[url] = group
         return group
 
     def _drop_idle(self) -> None:
@@ -320,7 +320,7 @@ class Upstreams:
                 for pool in group.pools:
                     pool.close()
                 del self._by_url[name]
-                self._known.pop(name, None)
+                self.known.pop(name, None)
 
     def pools(self) -> list[ServerPool]:
         """The pool of every server."""

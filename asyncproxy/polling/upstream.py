@@ -81,7 +81,12 @@ class Forwarding(Parked, Due):
         owner, request = self.owner, self.wait.request
         if request.length != 0 and request.file is None and body_stream(request).taken:
             raise RuntimeError("the request's body was read in pieces, or forwarded before: it cannot be sent again")
-        owner.flow.around.upstreams.acquire(self, self.wait.upstream or owner.binding.upstream)
+        upstreams, name = owner.flow.around.upstreams, self.wait.upstream or owner.binding.upstream
+        group = upstreams.known.get(name)
+        if group is not None:
+            group.acquire(self)
+        else:
+            upstreams.acquire(self, name)
 
     def send_over(self, connection: UpstreamConnection) -> None:
         """Send the request over `connection`, which is new or was idle."""
