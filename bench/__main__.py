@@ -72,6 +72,7 @@ def trial(
     measure: Measure, name: str, place: Place, upstream: Child, cpus: set[int] | None, scale: Scale
 ) -> dict[str, float]:
     """Start one proxy, measure it, end it."""
+    place = replace(place, busy=measure.name in ("sleeping", "spinning"))
     child = proxies.start(name, place, cpus)
     try:
         return measure.trial(Subject(child, upstream), scale)

@@ -78,7 +78,8 @@ servers = ["http://127.0.0.1:{upstream_port}"]
 path = "/"
 module = "{module}"
 upstream = "bench"
-
+"""
+BUSY_ROUTES = """
 [[route]]
 path = "/sleep"
 module = "bench.modules:Sleeper"

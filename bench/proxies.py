@@ -23,6 +23,8 @@ class Place:
     where: Path
     port: int
     upstream_port: int
+    busy: bool = False
+    """Whether the modules that keep workers busy have routes; the others have one location, as we have one route."""
 
     def write(self, name: str, template: str, **more: object) -> Path:
         """A configuration file, made from a template."""
@@ -70,10 +72,11 @@ def twisted_proxy(place: Place) -> list[str]:
 
 
 def asyncproxy(module: str) -> Callable[[Place], list[str]]:
-    """asyncproxy with one module on "/", and the sleeping and the spinning ones beside it."""
+    """asyncproxy with one module on "/"."""
 
     def command(place: Place) -> list[str]:
-        config = place.write("proxy.toml", configs.ASYNCPROXY, module=module)
+        template = configs.ASYNCPROXY + (configs.BUSY_ROUTES if place.busy else "")
+        config = place.write("proxy.toml", template, module=module)
         return [*children.twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
 
     return command

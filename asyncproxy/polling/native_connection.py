@@ -143,7 +143,17 @@ class NativeConnection(asyncio.BaseProtocol):
         protocol.makeConnection(self)
 
     def data_received(self, data: bytes) -> None:
-        """Keep `data` for this round. For uvloop."""
+        """Keep `data` for this round; a large piece is taken in at once. For uvloop.
+
+        uvloop reads one connection up to 32 times in a round: back-pressure has to be felt after the first.
+        """
+        if len(data) > SMALL:
+            self._round.take_in()
+            try:
+                self.receive(data)
+            except Exception:  # noqa: BLE001 - as in the round
+                self.protocol_failed()
+            return
         arrivals = self._round.arrivals
         if not arrivals:
             self._round.begin_arrivals()

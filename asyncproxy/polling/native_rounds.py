@@ -38,13 +38,14 @@ class Round:
 
     def begin_arrivals(self) -> None:
         """The round's first arrival is about to come."""
-        self._call_soon(self._take_in)
+        self._call_soon(self.take_in)
 
     def begin_senders(self) -> None:
         """The round's first sender is about to come."""
         self._call_soon(self._flush)
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
+        """Give everything that has arrived to its protocol, in order, then send what they wrote."""
         arrivals, self.arrivals = self.arrivals, []
         for connection, data in arrivals:
             try:
