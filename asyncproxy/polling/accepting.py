@@ -20,7 +20,7 @@ from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, ch
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.bodies import BodyStream
-from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import Framing, parse_request, request_framing
 
 if TYPE_CHECKING:
@@ -388,7 +388,7 @@ class ClientConnection(Due):
             self._phase = _IDLE
             door = self.door
             self.due = due = door.seconds() + door.keep_alive  # as `Deadlines.set`, without the call
-            if due < self._slot:
+            if due < self._slot - TICK:
                 door.deadlines.place(self)
             if self._paused:
                 self._paused = False

@@ -16,7 +16,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.origin import Origin
-from asyncproxy.polling.deadlines import NEVER, Deadlines
+from asyncproxy.polling.deadlines import NEVER, TICK, Deadlines
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.upstream_connection import UpstreamConnection
@@ -56,6 +56,8 @@ class ServerPool:
         self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
         self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
         self.deadlines = means.deadlines
+        self.seconds = means.deadlines.seconds
+        self.keep_alive = self.settings.keep_alive
         self.network = means.network
         self.resolver = means.resolver
         self._idle: list[UpstreamConnection] = []
@@ -127,7 +129,9 @@ class ServerPool:
             forwarding.send_over(connection)
         elif len(self._idle) < self.settings.max_idle:
             self._idle.append(connection)
-            self.deadlines.set(connection, self.settings.keep_alive)
+            connection.due = due = self.seconds() + self.keep_alive  # as `Deadlines.set`, without the call
+            if due < connection._slot - TICK:
+                self.deadlines.place(connection)
         else:
             connection.close()
 

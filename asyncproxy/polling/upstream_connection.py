@@ -17,7 +17,7 @@ from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.framing import FramingError
 from asyncproxy.exchange.messages import Reply
 from asyncproxy.polling.bodies import BodyStream
-from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import BadReply, Framing, parse_reply, reply_framing
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ class UpstreamConnection(Due):
         self._informational = 0
         self.transport.write(head)
         if forwarding.sent:
-            self.await_reply()
+            pool = self.pool
+            self.due = due = pool.seconds() + pool.first_byte  # as `Deadlines.set`, without the call
+            if due < self._slot - TICK:
+                pool.deadlines.place(self)
         else:
             self.due = NEVER  # its body is awaited from the client: the upstream has nothing to answer yet
 
