@@ -22,11 +22,12 @@ KEPT = 1 << 20
 Pairs = list[tuple[str, str]]
 
 
-def until(condition: Callable[[], Any], what: str = "", patience: float = PATIENCE) -> Any:
+def until(condition: Callable[[], Any], what: str | Callable[[], str] = "", patience: float = PATIENCE) -> Any:
     """The first true value of `condition`, asked again and again; AssertionError after `patience` seconds."""
     end = time.monotonic() + patience
     while not (value := condition()):
-        assert time.monotonic() < end, f"not within {patience:g} s: {what or condition}"
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {patience:g} s: {what() if callable(what) else what or condition}")
         time.sleep(0.005)
     return value
 

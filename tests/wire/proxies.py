@@ -75,8 +75,8 @@ class Proxy:
     def _listens(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"the proxy ended: {self.log}")
-        with contextlib.suppress(ConnectionError), Client(self.admin):
-            return True
+        with contextlib.suppress(ConnectionError), Client(self.admin) as client:
+            return client.get("/healthz").status == 200
         return False
 
     @property
@@ -104,7 +104,7 @@ class Proxy:
         def there() -> bool:
             return {stage: count for stage, count in self.stages().items() if count} == stages
 
-        until(there, f"the stages are {stages}, not {self.stages()}")
+        until(there, lambda: f"the stages are {stages}, not {self.stages()}")
 
     def idle(self) -> None:
         """Wait until nothing is going on."""
@@ -126,7 +126,7 @@ class Proxy:
 
     def noted(self, key: str, *words: str) -> None:
         """Wait until module code has noted exactly `words`."""
-        until(lambda: self.notes(key) == list(words), f"{key}: {words}, not {self.notes(key)}")
+        until(lambda: self.notes(key) == list(words), lambda: f"{key}: {words}, not {self.notes(key)}")
 
     def stop(self) -> None:
         """End it as an operator does; it must end well, and have had no worry."""

@@ -28,13 +28,13 @@ ROUTE = '[[route]]\nmodule = "reverse"\nupstream = "http://127.0.0.1:9"\n'
 
 @contextlib.contextmanager
 def running(*arguments: str, port: int, cwd: Path, reactor: str) -> Iterator[subprocess.Popen[str]]:
-    """A proxy that listens on `port`."""
+    """A proxy that answers on `port`."""
     process = twistd(*arguments, cwd=cwd, reactor=reactor)
 
     def listens() -> bool:
         assert process.poll() is None, process.communicate()[0]
-        with contextlib.suppress(ConnectionError), Client(port):
-            return True
+        with contextlib.suppress(ConnectionError), Client(port) as client:
+            return client.ask(b"nonsense\r\n\r\n").status == 400  # answered: the reactor runs, its signals are set
         return False
 
     try:

@@ -15,7 +15,7 @@ from tests.wire.proxies import Proxy
 PIECE = bytes(65536)
 BOUND = 100 * 1024 * 1024
 """More than all buffers along the way can hold."""
-GROWTH = 16 * 1024
+GROWTH = 6 * 1024
 """KiB that the proxy may grow meanwhile."""
 
 
