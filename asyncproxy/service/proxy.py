@@ -1,0 +1,168 @@
+"""The proxy as a library: every room furnished and put together, on the caller's reactor."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from asyncproxy.boundaries import Surroundings
+from asyncproxy.configuration import Settings, Upstream, load
+from asyncproxy.configuration.settings import Route
+from asyncproxy.modules.status import Status
+from asyncproxy.polling.clock import clock_of, wake_of
+from asyncproxy.polling.deadlines import Deadlines
+from asyncproxy.polling.delivering import Deliveries
+from asyncproxy.polling.fetching import Fetcher
+from asyncproxy.polling.flow import Flow
+from asyncproxy.polling.listening import Door
+from asyncproxy.polling.parking import ParkingLot
+from asyncproxy.polling.pool import Means, Upstreams
+from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.resolving import NameThreads, Resolver
+from asyncproxy.polling.transports import network
+from asyncproxy.polling.waiting import KINDS
+from asyncproxy.service.binding import Bound, bind_all, finder
+from asyncproxy.working.workers import JOIN_PATIENCE, Workers
+
+_log = Logger()
+BACKLOG: Final = 4096
+
+
+class Proxy:
+    """A proxy, from its settings: a path, a mapping of the configuration's shape, or `Settings`.
+
+    `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
+    """
+
+    def __init__(self, settings: Settings | Mapping[str, Any] | str | os.PathLike[str], reactor: Any = None) -> None:
+        self.settings = settings if isinstance(settings, Settings) else load(settings)
+        source = os.fspath(settings) if isinstance(settings, (str, os.PathLike)) else "settings"
+        self.bindings = bind_all(self.settings.route, source)
+        self.reactor = reactor
+        self._ports: list[Any] = []
+        self.doors: list[Door] = []
+
+    def start(self) -> Deferred[None]:
+        """Start the workers and listen. Fails with what kept it from listening, and leaves nothing behind."""
+        if self.reactor is None:
+            from twisted.internet import reactor
+
+            self.reactor = reactor
+        self._build(self.reactor)
+        self.workers.start()
+        return Deferred.fromCoroutine(self._listen())
+
+    def _build(self, reactor: Any) -> None:
+        """Furnish the rooms."""
+        server = self.settings.server
+        clock = clock_of(reactor)
+        self.network = network(reactor)
+        self.deliveries = Deliveries(wake_of(reactor))
+        self.deadlines = Deadlines(clock)
+        self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
+        self.names = NameThreads(reactor)
+        self.fetcher = Fetcher(reactor, self.names.lookup)
+        means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
+        self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
+        self.lot = ParkingLot(clock, KINDS, server.max_parked)
+        around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
+        limits: dict[str, int] = {"max_queued": server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        """Requests of the admin listener are not among those that it shows."""
+
+    async def _listen(self) -> None:
+        for bound in self.bindings:
+            bound.module.proxy = self
+        try:
+            for endpoint in self.settings.server.listen:
+                await self._open(endpoint, self.flow, self.bindings)
+            if self.settings.admin is not None:
+                await self._open(self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
+        first = bindings[0]
+        takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
+        by_host = any(bound.host for bound in bindings)
+        door = Door(flow, self.settings.limits, finder(bindings), only=first if takes_all else None, by_host=by_host)
+        self.doors.append(door)
+        if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
+            endpoint += f":backlog={BACKLOG}"
+        self._ports.append(await serverFromString(self.network, endpoint).listen(door))
+
+    def _admin_binding(self) -> Bound:
+        admin = self.settings.admin
+        assert admin is not None
+        module = Status(token=admin.token) if admin.token else Status()
+        module.proxy = self
+        return Bound(Route(path="/", module="status"), module)
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
+        return [port.getHost() for port in self._ports]
+
+    def summary(self) -> str:
+        """Where it listens, and with what, for the log."""
+        where = [address_text(address) for address in self.addresses]
+        status = f", status on {where.pop()}" if self.settings.admin is not None else ""
+        routes = len(self.bindings)
+        counts = f"{self.workers.total} workers, {routes} route{'s' if routes > 1 else ''}"
+        return f"{', '.join(where)}{status}: {counts}"
+
+    def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
+        """What it holds right now, as ``/status.json`` shows it."""
+        return snapshot(self.flow, limit, after)
+
+    def stop(self) -> Deferred[None]:
+        """Stop listening, end every exchange as if its client had left, and join the workers."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        ports, self._ports = self._ports, []
+        await gatherResults([port.stopListening() or succeed(None) for port in ports])
+        for door in self.doors:
+            door.open = False
+            door.close_connections()
+        for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
+            exchange.left()
+        await self._let_finish()
+        for turn in self.workers.stop():
+            _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
+        self.upstreams.close()
+        await self.fetcher.stop()
+        self.deadlines.stop()
+        self.names.stop()
+
+    async def _let_finish(self) -> None:
+        """Let modules clean up after clients that have left: their turns may still wait for a worker."""
+        until = time.monotonic() + JOIN_PATIENCE
+        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < until:
+            await deferLater(self.reactor, 0.01)
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(address_text, self.addresses)) or "stopped"
+        return f"<Proxy {where}>"
+
+
+def address_text(address: Any) -> str:
+    """A Twisted address as people write it."""
+    host = getattr(address, "host", None)
+    if host is None:
+        name = getattr(address, "name", address)
+        return f"unix:{os.fsdecode(name)}" if isinstance(name, (str, bytes)) else str(name)
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
+def _log_unheard(error: BaseException) -> None:
+    _log.error("A call on a worker failed: {error!r}", error=error)
