@@ -27,9 +27,12 @@ class Counted(NamedTuple):
     errors: int
 
 
-def wrk(port: int, seconds: float, *, close: bool = False, connections: int = 64) -> Counted:
-    """Small GETs as fast as they are answered; with ``close`` each on a connection of its own."""
-    script = str(Path(__file__).with_name("wrk.lua"))
+def wrk(port: int, seconds: float, *, close: bool = False, varied: bool = False, connections: int = 64) -> Counted:
+    """Small GETs as fast as they are answered; with ``close`` each on a connection of its own.
+
+    With ``varied`` no head is like another: each has a field of its own, and its reply too.
+    """
+    script = str(Path(__file__).with_name("varied.lua" if varied else "wrk.lua"))
     argv = [str(program("wrk")), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script]
     argv += ["-H", "Connection: close"] if close else []
     argv.append(f"http://127.0.0.1:{port}/small")

@@ -103,17 +103,22 @@ def load_seconds(subject: Subject) -> float:
     return subject.upstream.cpu_seconds() + ours.children_user + ours.children_system
 
 
-def small(subject: Subject, scale: Scale, *, close: bool = False) -> Numbers:
+def small(subject: Subject, scale: Scale, *, close: bool = False, varied: bool = False) -> Numbers:
     """Small GETs on 64 connections; the CPU time is that of all the proxy's processes."""
     if load.is_kept(subject.port, close=close) == close:
         raise RuntimeError("client connections are " + ("kept though they should close" if close else "not kept"))
-    load.wrk(subject.port, 1, close=close)
+    load.wrk(subject.port, 1, close=close, varied=varied)
     busy, cpu = load_seconds(subject), subject.child.cpu_seconds()
-    seen = load.wrk(subject.port, scale.seconds, close=close)
+    seen = load.wrk(subject.port, scale.seconds, close=close, varied=varied)
     cpu, busy = subject.child.cpu_seconds() - cpu, load_seconds(subject) - busy
     found = {"cpu": cpu / seen.requests * 1e6, "rate": seen.requests / seen.seconds}
     found |= {"p50": seen.p50, "p99": seen.p99, "errors": float(seen.errors)}
     return found | {"load": 100 * busy / seen.seconds}
+
+
+def unlike(subject: Subject, scale: Scale) -> Numbers:
+    """Small GETs of which no head is like another, nor any reply's: what is known of earlier ones does not help."""
+    return small(subject, scale, varied=True)
 
 
 def connecting(subject: Subject, scale: Scale) -> Numbers:
@@ -286,6 +291,7 @@ NOT_HERE = ("nginx", "apache", "twisted", "asyncproxy-module")
 
 MEASURES = (
     Measure("small", "Small GET, 64 kept-alive connections, 200 bytes", small, small_lines(*SMALL_BARS)),
+    Measure("unlike", "The same, no head like another", unlike, small_lines()),
     Measure("connect", "A new connection for each request", connecting, small_lines(Bar(2.5, 2.0, "nginx"))),
     Measure("down", "64 MiB down", down, LARGE),
     Measure("up", "64 MiB up", up, LARGE),

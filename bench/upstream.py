@@ -6,6 +6,7 @@ what limits them.
 
 import asyncio
 import gc
+import itertools
 import time
 from typing import ClassVar
 
@@ -14,6 +15,14 @@ from examples.demo import upstream as demo
 SMALL_GET = b"GET /small HTTP/1.1\r\n"
 SMALL_REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 200\r\n\r\n" + b"x" * 199 + b"\n"
 BLOCK = bytes(256 * 1024)
+
+
+_numbers = itertools.count()
+
+
+def varied_reply() -> bytes:
+    """The small reply with a field that no other has."""
+    return SMALL_REPLY.replace(b"\r\nContent-Length", b"\r\nX-Number: %d\r\nContent-Length" % next(_numbers), 1)
 
 
 class Conversation(demo.Conversation):
@@ -34,7 +43,7 @@ class Conversation(demo.Conversation):
     def data_received(self, data: bytes) -> None:
         """The small GET, whole and alone in its packet, is answered at once; all else goes the long way."""
         if data.startswith(SMALL_GET) and data.endswith(b"\r\n\r\n") and b"onnection: close" not in data:
-            self.transport.write(SMALL_REPLY)
+            self.transport.write(SMALL_REPLY if b"X-Number: " not in data else varied_reply())
         else:
             super().data_received(data)
 

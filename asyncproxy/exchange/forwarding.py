@@ -163,20 +163,13 @@ def without_length(block: bytes) -> bytes:
     return _LENGTH.sub(b"", block)
 
 
-def upstream_head(method: str, target: bytes, block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:
-    """The head of a request for an upstream: `block` as sifted, then ours.
+def head_after_target(block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:
+    """The head of a request for an upstream from its version on: `block` as sifted, then ours.
 
     `host` is what the client asked for (X-Forwarded-Host), `client` the prepared block about the client, and `framing`
     what tells the body's length if `block` does not. HTTP/1.1 keeps the connection without a word.
     """
-    return b"%b %b HTTP/1.1%b%b\r\nX-Forwarded-Host: %b\r\nVia: 1.1 asyncproxy%b\r\n\r\n" % (
-        method.encode("ascii"),
-        target,
-        block,
-        client,
-        host,
-        framing,
-    )
+    return b" HTTP/1.1%b%b\r\nX-Forwarded-Host: %b%b%b\r\n\r\n" % (block, client, host, VIA, framing)
 
 
 def client_block(address: str, scheme: str) -> bytes:

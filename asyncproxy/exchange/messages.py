@@ -86,6 +86,7 @@ class Request(Fields):
         "method",
         "minor",
         "number",
+        "onward",
         "peer",
         "route",
         "stream",
@@ -107,8 +108,21 @@ class Request(Fields):
         self.number = 0
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
+        self.onward: bytes | None = None
+        """What follows the target in the head for an upstream, once it has been made."""
         if block is not None:
             self.sift(block)
+
+    def again(self, target: bytes) -> Request:
+        """Another request without a body whose head is this one's but for the target."""
+        request = Request(self.method, target)
+        request.block = self.block
+        request.passed = self.passed
+        request.host_value = self.host_value
+        request.length_value = self.length_value
+        request.noted = self.noted
+        request.onward = self.onward
+        return request
 
     def _once(self, name: str, derive: Callable[[], Any]) -> Any:
         """What `derive` gives, asked for once."""
@@ -339,6 +353,17 @@ class Reply(Response, Fields):
         """What a module put in the place of the upstream's body."""
         if block is not None:
             self.sift(block)
+
+    def again(self) -> Reply:
+        """Another reply with the same head, its body's length told."""
+        reply = Reply(self.status)
+        reply.length = self.length
+        reply.block = self.block
+        reply.passed = self.passed
+        reply.host_value = self.host_value
+        reply.length_value = self.length_value
+        reply.noted = self.noted
+        return reply
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]

@@ -21,7 +21,7 @@ from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
-from asyncproxy.polling.http1 import Framing, parse_request, request_framing
+from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -55,6 +55,7 @@ class ClientConnection(Due):
         "_chunked",
         "_continues",
         "_framing",
+        "_known",
         "_looping",
         "_paused",
         "_phase",
@@ -77,6 +78,7 @@ class ClientConnection(Due):
         """The latest request; it decides how its response is framed, and whether another one follows."""
         self.peer = Peer()
         self._phase = _IDLE
+        self._known: KnownRequest | None = None
         self._buffer = b""
         """Bytes of heads that are not read yet."""
         self._framing: Framing | None = None
@@ -186,9 +188,11 @@ class ClientConnection(Due):
         self._phase = _BUSY
         self.due = NEVER
         try:
-            self.request = request = parse_request(data, limits.request_line)
-            if request.length != 0:
-                self._expect_body(request)
+            known = self._known
+            request = None if known is None else known.again(data, limits.request_line)
+            if request is None:
+                request = self._parse(data)
+            self.request = request
             self.exchange = exchange = self.door.admit(self, request)
         except ClientError as error:
             self._refuse_alone(error)
@@ -197,6 +201,15 @@ class ClientConnection(Due):
             data, self._buffer = self._buffer, b""
             self._take_body(data)
         exchange.flow.start(exchange)
+
+    def _parse(self, head: bytes) -> Request:
+        """Read a head that is new to this connection; from the second on, the next may be like it."""
+        request = parse_request(head, self.door.limits.request_line)
+        if request.length != 0:
+            self._expect_body(request)
+        if self.request is not _NO_REQUEST and KnownRequest.repeats(request):
+            self._known = KnownRequest(request)
+        return request
 
     def _expect_body(self, request: Request) -> None:
         """A body follows. Raises `ClientError` if it is told to be too long."""

@@ -29,9 +29,11 @@ METHODS: Final = {
     for name in names.split()
 }
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) HTTP/1\.([01])(?=\r\n)")
+_PATH: Final = re.compile(rb"/[!\"$-~]*")
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n)")
+_SLASH: Final = 47
 _BODILESS: Final = frozenset((*range(100, 200), 204, 304))
 _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _DIGITS: Final = re.compile(rb"\d{1,18}")
@@ -95,6 +97,65 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
     return request
+
+
+class KnownRequest:
+    """A head that a connection repeats, so that it is not read again each time.
+
+    Clients send the same fields with every request of a connection. What follows the target was found good, and what
+    it means does not depend on the target: of the next head that is the same around it, only the target is read.
+    """
+
+    __slots__ = ("end", "request", "start")
+
+    def __init__(self, request: Request) -> None:
+        """`request` is one that `repeats` says may be known."""
+        self.request = request
+        self.start = request.method.encode("ascii") + b" "
+        self.end = b" HTTP/1.1" + request.block + b"\r\n\r\n"
+
+    @staticmethod
+    def repeats(request: Request) -> bool:
+        """Whether the like of `request` may come again: for a path, without a body, and another request may follow.
+
+        In absolute-form the target decides on the Host field, and so on what follows it.
+        """
+        bodiless = request.length == 0 and not request.length_value
+        return bodiless and request.keep_alive and request.minor == 1 and request.target[0] == _SLASH
+
+    def again(self, head: bytes, line_limit: int) -> Request | None:
+        """`head` as a request, if it differs by its target alone, a path within `line_limit`; else None."""
+        if not head.startswith(self.start) or not head.endswith(self.end):
+            return None
+        target = head[len(self.start) : -len(self.end)]
+        if _PATH.fullmatch(target) is None or len(target) > line_limit:
+            return None
+        return self.request.again(target)
+
+
+class KnownReply:
+    """A head that a server repeats on a connection, to the letter; the same rule."""
+
+    __slots__ = ("head", "reply", "size")
+
+    def __init__(self, head: bytes, reply: Reply) -> None:
+        """`reply` is one that `repeats` says may be known."""
+        self.head = head
+        self.reply = reply
+        self.size = len(head) + (reply.length or 0)
+
+    @staticmethod
+    def repeats(reply: Reply) -> bool:
+        """Whether the like of `reply` may come again: its body's length is told, and another reply may follow it."""
+        return reply.length is not None and reply.keep_alive and reply.minor == 1 and not reply.bodiless
+
+    def again(self, data: bytes) -> Reply | None:
+        """`data` as a reply with its whole body, if its head is the same; else None."""
+        if len(data) != self.size or not data.startswith(self.head):
+            return None
+        reply = self.reply.again()
+        reply.stream = data[len(self.head) :]
+        return reply
 
 
 def is_authority(text: bytes) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import CHUNKED, Block, origin_form, upstream_head, without_length
+from asyncproxy.exchange.forwarding import CHUNKED, Block, head_after_target, origin_form, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
 from asyncproxy.exchange.messages import Reply, Request
 from asyncproxy.exchange.waits import Forward
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "SEARCH", "REPORT"))
 """Methods that may be sent again when a kept-alive connection turns out closed (RFC 9110 section 9.2.2)."""
+_SLASH: Final = 47
 _BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -95,24 +96,31 @@ class Forwarding(Parked, Due):
         wait = self.wait
         request = wait.request
         target = wait.target or request.target
-        if wait.headers is None:
-            block, framing = request.passed, b"" if request.length is not None else CHUNKED
-            if not request.host_value and not request.noted.hosts:
-                block = self._host() + block
-        else:
-            block, framing = self._own_block(), self._own_framing()
-        head = upstream_head(
-            request.method,
-            target if target[0] == 47 else origin_form(target),  # a slash
-            block,
-            request.host_value,
-            request.peer.block,
-            framing,
-        )
+        onward = request.onward if wait.headers is None else self._head_of_its_own()
+        if onward is None:
+            onward = self._head_passed_on()
+        if target[0] != _SLASH:
+            target = origin_form(target)
+        head = b"%b %b%b" % (request.method.encode(), target, onward)
         self.sent = request.length == 0
         connection.send(self, head, request.method)
         if not self.sent:
             self._send_body(connection)
+
+    def _head_passed_on(self) -> bytes:
+        """What follows the target, with the client's fields; kept, for the client's next request is likely the same."""
+        request = self.request
+        framing = b"" if request.length is not None else CHUNKED
+        if not request.host_value and not request.noted.hosts:
+            return head_after_target(self._host() + request.passed, b"", request.peer.block, framing)
+        onward = head_after_target(request.passed, request.host_value, request.peer.block, framing)
+        request.onward = onward
+        return onward
+
+    def _head_of_its_own(self) -> bytes:
+        """What follows the target, with the module's fields."""
+        request = self.request
+        return head_after_target(self._own_block(), request.host_value, request.peer.block, self._own_framing())
 
     def _host(self) -> bytes:
         """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""

@@ -18,7 +18,7 @@ from asyncproxy.exchange.framing import FramingError
 from asyncproxy.exchange.messages import Reply
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
-from asyncproxy.polling.http1 import BadReply, Framing, parse_reply, reply_framing
+from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, parse_reply, reply_framing
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -39,6 +39,7 @@ class UpstreamConnection(Due):
         "_framing",
         "_head",
         "_informational",
+        "_known",
         "_method",
         "_slot",
         "due",
@@ -61,6 +62,7 @@ class UpstreamConnection(Due):
         self._buffer = b""
         self._framing: Framing | None = None
         self._head: Reply | None = None
+        self._known: KnownReply | None = None
         self._method = ""
         self._informational = 0
         self._closing = False
@@ -103,7 +105,12 @@ class UpstreamConnection(Due):
             if self._framing is not None:
                 self._take_body(data)
             elif self.forwarding is not None:
-                self._take_head(data)
+                known = self._known
+                reply = None if known is None or self._buffer or self._method == "HEAD" else known.again(data)
+                if reply is None:
+                    self._take_head(data)
+                else:
+                    self._whole(reply, reply.stream, True)
             elif not self._closing:
                 self.close()  # bytes that nobody asked for: the next reply could not be told from them
         except (BadReply, FramingError) as why:
@@ -121,6 +128,8 @@ class UpstreamConnection(Due):
             return
         head = parse_reply(data[:end], self._method)
         rest = data[end:]
+        if self.served and KnownReply.repeats(head):
+            self._known = KnownReply(data[:end], head)
         if head.status < 200:
             self._take_informational(head, rest)
         elif head.length == len(rest) and not head.bodiless:  # the usual reply: head and body in one piece

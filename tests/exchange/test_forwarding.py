@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from asyncproxy.exchange.forwarding import (
     Block,
     client_block,
+    head_after_target,
     keeps_alive,
     make_block,
     split_block,
-    upstream_head,
     without_length,
 )
 
@@ -148,8 +148,8 @@ def test_a_block_loses_its_length_and_nothing_else(received: list[tuple[bytes, b
 
 def test_an_upstreams_head_is_the_clients_then_ours() -> None:
     client = client_block("192.0.2.1", "http")
-    assert upstream_head("GET", b"/x", b"\r\nHost: a\r\nX: y", b"a", client, b"\r\nContent-Length: 3") == (
-        b"GET /x HTTP/1.1\r\nHost: a\r\nX: y\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
+    assert head_after_target(b"\r\nHost: a\r\nX: y", b"a", client, b"\r\nContent-Length: 3") == (
+        b" HTTP/1.1\r\nHost: a\r\nX: y\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
         b"X-Forwarded-Host: a\r\nVia: 1.1 asyncproxy\r\nContent-Length: 3\r\n\r\n"
     )
 

@@ -3,12 +3,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
-from asyncproxy.polling.http1 import BadReply, parse_reply, parse_request, reply_framing, request_framing
+from asyncproxy.exchange.messages import Request
+from asyncproxy.polling.http1 import (
+    BadReply,
+    KnownReply,
+    KnownRequest,
+    parse_reply,
+    parse_request,
+    reply_framing,
+    request_framing,
+)
 
 HOST = b"Host: a\r\n"
 
@@ -306,3 +315,107 @@ def test_no_bytes_raise_anything_but_a_refusal(junk: bytes) -> None:
                 read(head, *more)
             except refusal:
                 continue
+
+
+# Heads that repeat.
+
+
+def known(fields: bytes = HOST, line: bytes = b"GET /a HTTP/1.1") -> KnownRequest:
+    return KnownRequest(parse_request(req(line, fields)))
+
+
+def shown(request: Request) -> dict[str, object]:
+    kept = ("method", "target", "minor", "keep_alive", "length", "block", "passed", "host_value", "length_value")
+    return {name: getattr(request, name) for name in kept} | {"noted": vars_of(request.noted)}
+
+
+def vars_of(noted: object) -> dict[str, object]:
+    return {name: getattr(noted, name) for name in ("hosts", "connection", "transfer", "expect")}
+
+
+@given(st.binary(max_size=30), st.sampled_from([HOST, HOST + b"Connection: keep-alive\r\nTE: x\r\nX: y\r\n"]))
+@example(b"", HOST)
+@example(b"b c", HOST)
+@example(b"#b", HOST)
+@example(b"b HTTP/1.1\r\nX: y\r\n\r\nGET /", HOST)
+def test_a_head_that_repeats_is_read_as_any_other_or_left_to_the_parser(rest: bytes, fields: bytes) -> None:
+    head = req(b"GET /" + rest + b" HTTP/1.1", fields)
+    again = known(fields).again(head, 8192)
+    if again is not None:
+        assert shown(again) == shown(parse_request(head))
+
+
+def test_a_head_that_differs_in_its_target_alone_is_known() -> None:
+    again = known().again(req(b"GET /b?c HTTP/1.1"), 8192)
+    assert again is not None
+    assert again.target == b"/b?c"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        req(b"POST /a HTTP/1.1"),
+        req(b"GET /a HTTP/1.0"),
+        req(b"GET http://b/a HTTP/1.1"),
+        req(b"GET * HTTP/1.1"),
+        req(b"GET /a#b HTTP/1.1"),
+        req(b"GET  /a HTTP/1.1"),
+        req(b"GET /a HTTP/1.1", HOST + b"Content-Length: 1\r\n"),
+        req(b"GET /a HTTP/1.1", b"X: y\r\n" + HOST),
+        req(b"GET /a HTTP/1.1", b"X: y\r\n HTTP/1.1\r\n" + HOST),
+        b"GET /a HTTP/1.1",
+        b"GET ",
+    ],
+)
+def test_any_other_difference_is_left_to_the_parser(head: bytes) -> None:
+    assert known().again(head, 8192) is None
+
+
+def test_a_target_over_the_limit_is_left_to_the_parser() -> None:
+    assert known().again(req(b"GET /" + b"a" * 100 + b" HTTP/1.1"), 50) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (b"GET http://other/a HTTP/1.1", HOST),  # its target decides on the Host field
+        (b"OPTIONS * HTTP/1.1", HOST),
+        (b"GET /a HTTP/1.0", HOST),
+        (b"GET /a HTTP/1.1", HOST + b"Connection: close\r\n"),
+        (b"POST /a HTTP/1.1", HOST + b"Content-Length: 0\r\n"),
+        (b"POST /a HTTP/1.1", HOST + b"Content-Length: 3\r\n"),
+        (b"POST /a HTTP/1.1", HOST + b"Transfer-Encoding: chunked\r\n"),
+    ],
+)
+def test_what_may_not_come_again_in_the_same_way_is_not_kept(line: bytes, fields: bytes) -> None:
+    assert not KnownRequest.repeats(parse_request(req(line, fields)))
+
+
+def test_a_reply_with_the_same_head_and_a_whole_body_is_known() -> None:
+    head = rep(fields=b"Content-Length: 3\r\nX: y\r\n")
+    first = parse_reply(head, "GET")
+    again = KnownReply(head, first).again(head + b"abc")
+    assert again is not None
+    assert again.stream == b"abc"
+    assert (again.status, again.length, again.block, again.keep_alive) == (200, 3, first.block, True)
+
+
+@pytest.mark.parametrize("data", [b"ab", b"abcd", b""])
+def test_a_reply_whose_body_is_not_whole_is_left_to_the_parser(data: bytes) -> None:
+    head = rep(fields=b"Content-Length: 3\r\n")
+    assert KnownReply(head, parse_reply(head, "GET")).again(head + data) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "method"),
+    [
+        (b"HTTP/1.1 200 OK", b"Content-Length: 3\r\n", "HEAD"),
+        (b"HTTP/1.1 304 X", b"Content-Length: 3\r\n", "GET"),
+        (b"HTTP/1.1 200 OK", b"", "GET"),
+        (b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked\r\n", "GET"),
+        (b"HTTP/1.1 200 OK", b"Content-Length: 3\r\nConnection: close\r\n", "GET"),
+        (b"HTTP/1.0 200 OK", b"Content-Length: 3\r\nConnection: keep-alive\r\n", "GET"),
+    ],
+)
+def test_a_reply_whose_end_is_told_in_another_way_is_not_kept(line: bytes, fields: bytes, method: str) -> None:
+    assert not KnownReply.repeats(parse_reply(rep(line, fields), method))
