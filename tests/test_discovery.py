@@ -2,6 +2,7 @@ import importlib
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -279,6 +280,20 @@ def test_twisteds_cache_names_nothing_of_ours(plugins):
     assert "plugins are hello;" in problem("helo")
     assert b"shop_dropin" in cache.read_bytes()
     assert b"asyncproxy.plugin" not in cache.read_bytes()
+
+
+def test_a_declaration_imports_no_reactor_and_nothing_that_serves():
+    heavy = {
+        "twisted.internet.reactor",
+        "twisted.web.server",
+        "uvloop",
+        "treq",
+        "asyncproxy.service",
+        "asyncproxy.polling",
+    }
+    code = f"import sys, asyncproxy.plugin; print(*{heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "\n"
 
 
 def test_other_peoples_plugins_are_left_alone(plugins):
