@@ -102,14 +102,16 @@ def read_settings(module: object, base: type, given: Mapping[str, object]) -> di
     reading.unknown(given, types, "")
     settings = {}
     for name, kind in types.items():
-        if name in given:
-            settings[name] = reading.value(kind, given[name], name)
-        elif hasattr(module, name):
-            default = getattr(module, name)
-            if (own := reading.default(kind, default, name)) is not default:
+        try:
+            if name in given:
+                settings[name] = reading.value(kind, given[name], name)
+            elif not hasattr(module, name):
+                reading.missing(kind, name)
+            elif (own := reading.default(kind, default := getattr(module, name), name)) is not default:
                 settings[name] = own
-        else:
-            reading.missing(kind, name)
+        except TypeError as why:
+            mend = f"annotate another, or call it _{name} if it is no setting"
+            reading.problem(name, f"a configuration cannot fill its type, {kind}: {why}; {mend}")
     if reading.problems:
         raise SettingsError(type(module).__name__, reading.problems)
     return settings
@@ -164,8 +166,6 @@ class _Reading:
                 msgspec.convert(ready, kind)
         except msgspec.ValidationError as error:
             self.mismatch(kind, error, ready, place)
-        except TypeError as error:
-            self.problem(place, f"{kind} is no type that a configuration can fill: {error}; annotate another")
         else:
             return ready
         return given

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Optional, TypedDict
@@ -67,6 +68,8 @@ class All(Module):
     until: datetime.date | None = None
     either: Duration | Literal["auto"] = "auto"
     many: list[Duration] | Duration = 1.0
+    described: Annotated[Duration, Meta(description="of a visit")] = 1.0
+    words: Annotated[str, Meta(description="of greeting")] = "hello"
     constant: ClassVar[int] = 5
     _private: Connection | None = None
 
@@ -101,6 +104,8 @@ READ = {
     "colour": ("blue", Colour.BLUE),
     "until": ("2026-01-31", datetime.date(2026, 1, 31)),
     "either": ("1s", 1.0),
+    "described": ("1m", 60.0),
+    "words": ("hi", "hi"),
     "many": (["1s", "2s"], [1.0, 2.0]),
 }
 
@@ -238,6 +243,17 @@ def test_an_annotation_that_cannot_be_evaluated_is_told_with_the_mend() -> None:
             "import what it names, or call it _connection if it is no setting",
         )
     ]
+
+
+def test_a_type_that_no_configuration_can_fill_is_told_with_the_mend() -> None:
+    class Holds(Module):
+        either: threading.Thread | threading.Event | Module
+
+    for settings in ({}, {"either": "x"}):
+        ((place, words),) = problems(Holds, **settings)
+        assert place == "either"
+        assert words.startswith("a configuration cannot fill its type, ")
+        assert words.endswith("; annotate another, or call it _either if it is no setting")
 
 
 def test_settings_are_inherited_and_may_be_given_another_type() -> None:
