@@ -42,8 +42,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
 dist: $(VENV)/.dev
-	@$(PIP) build
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m hatchling build -d dist
 
 clean:
 	rm -rf $(VENV) dist build .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -20,6 +20,7 @@ from asyncproxy.exchange.waits import (
     writable,
 )
 from asyncproxy.module import Module
+from asyncproxy.settings import Duration, Size
 
 if TYPE_CHECKING:
     from asyncproxy.service import Proxy, ProxyService
@@ -28,6 +29,7 @@ make_futures_awaitable()
 
 __all__ = [
     "ClientGone",
+    "Duration",
     "Fetched",
     "Headers",
     "Module",
@@ -39,6 +41,7 @@ __all__ = [
     "Reply",
     "Request",
     "Response",
+    "Size",
     "UpstreamError",
     "Woken",
     "gather",

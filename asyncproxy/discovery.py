@@ -1,17 +1,25 @@
-"""A module's class from its name in a configuration: a stock name, or ``package.file:Class``.
+"""A module's class from its name in a configuration: a stock name, a plugin's, or ``package.file:Class``.
 
-Names are data here, so that nothing is imported before a route asks for it. Whoever mistypes a name, or whose file
-does not import, reads what was looked for, where, and what to write instead.
+Names are data here, so that nothing is imported before a route asks for it. A stock name always means the stock
+module: no plugin is looked for, and none can take its place. Whoever mistypes a name, or whose file does not import,
+reads what was looked for, where, and what to write instead.
 """
 
 import importlib
+import inspect
 import pkgutil
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from twisted.logger import Logger
+from twisted.plugin import CachedPlugin, IPlugin, getCache
+
+import twisted.plugins
+from asyncproxy.plugin import ModuleMaker
 
 __all__ = ["STOCK", "UnknownModule", "find_module"]
 
@@ -19,8 +27,9 @@ STOCK: Final[Mapping[str, str]] = {
     "reverse": "asyncproxy.modules.reverse:Reverse",
     "status": "asyncproxy.modules.status:Status",
 }
-"""Stock modules by short name. Plugins, when they come, add to what is found here."""
+"""Stock modules by short name; plugins add to them, see ``asyncproxy.plugin``."""
 
+_log = Logger()
 _BASE: Final = "asyncproxy.module:Module"
 
 
@@ -39,13 +48,58 @@ def find_module(name: str) -> type[Any]:
     on ``sys.path``; ``twistd`` does not put the current directory there, its caller does. Raises UnknownModule, whose
     ``__cause__`` is the file's own exception where there was one.
     """
-    where, colon, called = STOCK.get(name, name).partition(":")
-    if not colon:
-        raise UnknownModule(name, _no_such_name(name))
+    where, _, called = _place(name).partition(":")
     if not _is_dotted(where) or not _is_dotted(called):
         raise UnknownModule(name, _bad_name(where, called))
     found = _attribute(name, _file(name, where), called)
     return _module_class(name, found)
+
+
+def _place(name: str) -> str:
+    if ":" in name or name in STOCK:
+        return STOCK.get(name, name)
+    plugins, broken = declared()
+    found = [plugin for plugin in plugins if plugin.maker.name == name]
+    if not found:
+        raise UnknownModule(name, _no_such_name(name, sorted({plugin.maker.name for plugin in plugins}), broken))
+    if len(found) > 1:
+        raise UnknownModule(name, _several(found))
+    for problem in broken:
+        _log.critical("{problem}", problem=problem)  # of this level it is seen before a log begins, as with --check
+    return found[0].maker.place
+
+
+class Declared(NamedTuple):
+    """A module that a plugin file declares, and the file."""
+
+    maker: ModuleMaker
+    file: str
+
+
+def declared() -> tuple[list[Declared], list[str]]:
+    """The modules that plugin files on ``sys.path`` declare, and what is wrong with some of the files, in words."""
+    dropins = getCache(twisted.plugins)
+    found: list[Declared] = []
+    broken = []
+    for module in pkgutil.iter_modules(twisted.plugins.__path__):
+        dropin = dropins.get(module.name)
+        try:
+            if dropin is None:  # Twisted could not import it, and has logged that: now it is ours to say why
+                importlib.import_module(f"{twisted.plugins.__name__}.{module.name}")
+            for plugin in dropin.plugins if dropin is not None else ():
+                if (maker := _maker(plugin)) is not None:
+                    found.append(Declared(maker, dropin.moduleName))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is said, with file and line
+            broken.append(f"plugin file {_raised(f'{twisted.plugins.__name__}.{module.name}', error)}")
+    taken = [plugin for plugin in found if plugin.maker.name in STOCK]
+    broken += [f"{plugin.file} declares {plugin.maker.name}, a stock module's name: rename it" for plugin in taken]
+    return [plugin for plugin in found if plugin not in taken], broken
+
+
+def _maker(plugin: CachedPlugin) -> ModuleMaker | None:
+    """The declaration behind Twisted's note of a plugin; one that provides more than IPlugin is not loaded."""
+    loaded = plugin.load() if plugin.provided == [IPlugin] else None
+    return loaded if isinstance(loaded, ModuleMaker) else None
 
 
 def _file(name: str, where: str) -> ModuleType:
@@ -82,12 +136,20 @@ def _is_dotted(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
 
 
-def _no_such_name(name: str) -> str:
-    stock = f"stock modules are {', '.join(STOCK)}"
+def _no_such_name(name: str, plugins: Iterable[str], broken: Iterable[str]) -> str:
     package, dot, called = name.rpartition(".")
-    if dot and _is_dotted(name):
-        return f'no stock module has this name; for a class of yours write a colon before it, "{package}:{called}"'
-    return f'no stock module has this name; {_perhaps(name, STOCK)}{stock}, and yours is "package.file:Class"'
+    names = [*STOCK, *plugins]
+    if dot and _is_dotted(name) and not get_close_matches(name, names):
+        return f'no module has this name; for a class of yours write a colon before it, "{package}:{called}"'
+    known = f"stock modules are {', '.join(STOCK)}; plugins are {', '.join(plugins) or 'none'}"
+    lost = "".join(f"; {problem}" for problem in broken)
+    return f'no module has this name; {_perhaps(name, names)}{known}; yours is "package.file:Class"{lost}'
+
+
+def _several(found: Iterable[Declared]) -> str:
+    files = " and by ".join(plugin.file for plugin in found)
+    classes = " or ".join(f'"{plugin.maker.place}"' for plugin in found)
+    return f"is declared by {files}; uninstall all but one, or write the class itself, {classes}"
 
 
 def _bad_name(where: str, called: str) -> str:
@@ -110,7 +172,8 @@ def _no_such_file(where: str, missing: str) -> str:
 def _raised(where: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     # The importer's own frames say nothing to who wrote the file; the last of theirs does.
-    theirs = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    ours = (__file__, inspect.getfile(ModuleMaker))
+    theirs = [frame for frame in frames if "importlib" not in frame.filename and frame.filename not in ours]
     if isinstance(error, SyntaxError):
         line = f" ({error.filename}, line {error.lineno})"
         return f"{where} does not import: {type(error).__name__}: {error.msg}{line}; mend that file"

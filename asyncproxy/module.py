@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Mapping
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
-import msgspec
 from twisted.web.resource import Resource
 
 from asyncproxy.exchange.messages import Request, Response
 from asyncproxy.exchange.outcomes import Park
+from asyncproxy.settings import read_settings
 
 Outcome = Response | Park | Awaitable[Any]
 
@@ -40,19 +40,12 @@ class Module(Resource):
         self.configure(settings)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """Fill the annotated attributes from `settings`. Raises ValueError that names the setting and the mend."""
-        known = settings_of(type(self))
-        for name, value in settings.items():
-            if name not in known:
-                names = ", ".join(sorted(known)) or "none"
-                raise ValueError(f"{type(self).__name__} has no setting {name!r}; it has: {names}")
-            try:
-                setattr(self, name, msgspec.convert(value, known[name]))
-            except msgspec.ValidationError as why:
-                raise ValueError(f"{type(self).__name__}.{name} = {value!r}: {why}") from None
-        for name in known:
-            if not hasattr(self, name):
-                raise ValueError(f"{type(self).__name__} needs the setting {name!r} and it has no default")
+        """Fill the annotated attributes from `settings`. Raises `SettingsError`, with each setting and its mend.
+
+        Durations and sizes are given as in a file: ``Orders(patience="30s")``.
+        """
+        for name, value in read_settings(self, Module, settings).items():
+            setattr(self, name, value)
 
     def handle(self, request: Request) -> Outcome:
         """Answer `request`."""
@@ -67,10 +60,3 @@ class Module(Resource):
     def wants_whole_body(cls) -> bool:
         """Whether a request's body is collected before `handle` is called."""
         return not cls.is_async() if cls.whole_body is None else cls.whole_body
-
-
-def settings_of(module: type[Module]) -> dict[str, Any]:
-    """The typed settings of `module`: its annotated attributes, by name, but for ClassVars and private ones."""
-    hints = get_type_hints(module)
-    inherited = set(get_type_hints(Module))
-    return {name: kind for name, kind in hints.items() if name not in inherited and not name.startswith("_")}

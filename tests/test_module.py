@@ -25,11 +25,11 @@ def test_settings_fill_what_is_annotated() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "needs the setting 'count'"),
-        ({"count": "five"}, "count"),
-        ({"count": 5, "regoin": "us"}, "no setting 'regoin'; it has: count, region"),
-        ({"count": 5, "_hidden": 4}, "_hidden"),
-        ({"count": 5, "blocking": False}, "blocking"),
+        ({}, "Settled.count: is missing, and has no default; expected int"),
+        ({"count": "five"}, 'Settled.count: expected int, not "five"'),
+        ({"count": 5, "regoin": "us"}, r"Settled.regoin: no such setting; did you mean region\?"),
+        ({"count": 5, "_hidden": 4}, "_hidden: no such setting"),
+        ({"count": 5, "blocking": False}, "blocking: no such setting"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(settings: dict[str, Any], words: str) -> None:

@@ -28,6 +28,11 @@ class Counted(Module):
         return Response()
 
 
+class Unmakeable(Module):
+    def __init__(self, **given):
+        raise KeyError("no database")
+
+
 @pytest.fixture
 def taken():
     with socket.socket() as listener:
@@ -82,19 +87,39 @@ def test_every_route_whose_module_is_wrong_is_told_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Proxy(settings(route=routes))
     first, second = caught.value.problems
-    assert first.startswith('route[0]: module "revers": no stock module has this name')
-    assert second == "route[1]: Reverse has no setting 'strip'; it has: strip_prefix"
+    assert first.startswith('route[0] (path "/a"): module "revers": no module has this name')
+    assert second == 'route[1].settings.strip (path "/b"): no such setting; known are strip_prefix'
+
+
+def test_what_is_wrong_with_tables_and_with_modules_is_told_at_once():
+    routes = [
+        {"path": "/a", "module": "reverse", "settings": {"strip_prefix": "yes"}},
+        {"path": "/b", "module": f"{__name__}:Unmakeable"},
+        {"path": "/c", "module": "reverse", "timout": "3s"},
+    ]
+    with pytest.raises(ConfigurationError) as caught:
+        Proxy(settings(server={"listen": "tcp:0", "wrokers": 3}, route=routes))
+    wrong, unknown, setting, raised = caught.value.problems
+    assert wrong.startswith("server.wrokers: unknown key")
+    assert unknown.startswith("route[2].timout: unknown key")
+    assert setting == 'route[0].settings.strip_prefix (path "/a"): expected bool, not "yes"'
+    module = f'module "{__name__}:Unmakeable"'
+    assert raised.startswith(
+        f"""route[1] (path "/b"): {module} could not be made: KeyError: 'no database' ({__file__}"""
+    )
 
 
 def test_a_route_with_filters_is_refused_rather_than_served_without_them():
-    with pytest.raises(ConfigurationError, match=r"route\[0\]: filters are not applied by this version yet"):
+    with pytest.raises(
+        ConfigurationError, match=r"route\[0\] \(path \"/\"\): filters are not applied by this version yet"
+    ):
         Proxy(settings(route=[{"module": "reverse", "filters": ["guard:Guard"]}]))
 
 
 def test_problems_of_a_file_are_told_with_its_name(tmp_path):
     file = tmp_path / "proxy.toml"
     file.write_text('[server]\nlisten = "tcp:0"\n[[route]]\nmodule = "revers"\n')
-    with pytest.raises(ConfigurationError, match=rf"^{file}: route\[0\]: "):
+    with pytest.raises(ConfigurationError, match=rf"^{file}: route\[0\] "):
         Proxy(file)
 
 

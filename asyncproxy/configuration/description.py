@@ -7,9 +7,9 @@ import msgspec
 
 from asyncproxy.configuration import values
 from asyncproxy.configuration.settings import Settings, Table, Upstream
-from asyncproxy.configuration.values import reader
 from asyncproxy.exchange.routing import by_precedence
 from asyncproxy.exchange.units import duration_text, size_text
+from asyncproxy.settings import reader
 
 
 def describe(settings: Settings) -> str:

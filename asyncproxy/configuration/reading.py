@@ -17,16 +17,20 @@ import msgspec
 
 from asyncproxy.configuration import values
 from asyncproxy.configuration.settings import Admin, Limits, Route, Server, Settings, Table, Upstream
-from asyncproxy.configuration.values import reader, shown
 from asyncproxy.exchange.origin import Origin
+from asyncproxy.settings import expected, reader, shown
 
 
 class ConfigurationError(ValueError):
-    """What is wrong with a configuration, one problem a line; ``problems`` has them without the file's name."""
+    """What is wrong with a configuration, one problem a line; ``problems`` has them without the file's name.
 
-    def __init__(self, source: str, problems: Iterable[str]) -> None:
+    ``routes`` are those that could be read, by index: their modules may have more to say.
+    """
+
+    def __init__(self, source: str, problems: Iterable[str], routes: Mapping[int, Route] | None = None) -> None:
         self.source = source
         self.problems = tuple(problems)
+        self.routes = routes or {}
         super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
 
 
@@ -102,7 +106,7 @@ class _Reading:
         routes, groups = self.resolved(routes, upstream)
         self.twice(routes)
         if self.problems or server is None or limits is None:
-            raise ConfigurationError(self.source, self.problems)
+            raise ConfigurationError(self.source, self.problems, routes)
         known = {name: group for name, group in groups.items() if group is not None}
         return Settings(server=server, admin=admin, limits=limits, upstream=known, route=tuple(routes.values()))
 
@@ -137,8 +141,7 @@ class _Reading:
         try:
             return read(value) if read and value is not None else msgspec.convert(value, field.type)
         except msgspec.ValidationError as error:
-            wanted = str(error).partition(", got")[0].partition(" - ")[0].replace("`", "").replace("object", "a table")
-            self.problem(place, f"{wanted[0].lower()}{wanted[1:]}, not {shown(value)}{_example(field)}")
+            self.problem(place, f"{expected(str(error).partition(' - ')[0])}, not {shown(value)}{_example(field)}")
         except ValueError as error:
             self.problem(place, str(error))
 

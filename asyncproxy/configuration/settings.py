@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from asyncproxy.configuration import values
-from asyncproxy.configuration.values import read_by
 from asyncproxy.exchange.origin import Origin
+from asyncproxy.settings import read_by
 
 Seconds = Annotated[float, read_by(values.lasting)]
 SecondsOrNone = Annotated[float | None, read_by(values.lasting_or_none)]

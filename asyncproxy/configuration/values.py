@@ -5,36 +5,20 @@ which function is written at the field, in ``settings``.
 """
 
 import re
-from collections.abc import Callable
 from ipaddress import AddressValueError, IPv6Address
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
-
-from msgspec import Meta
 
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.exchange.routing import bare_host, normal_path
 from asyncproxy.exchange.units import duration, size
+from asyncproxy.settings import shown
 
 ENDPOINT: Final = "tcp:8080:interface=127.0.0.1"
 
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
 _HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
-
-
-def read_by(read: Callable[[object], object]) -> Meta:
-    """The mark on a field's type that has its value read by ``read``."""
-    return Meta(extra={"read": read})
-
-
-def reader(kind: Any) -> Callable[[object], object] | None:
-    """The function that a field's type is marked with, if any."""
-    for meta in getattr(kind, "__metadata__", ()):
-        if isinstance(meta, Meta) and meta.extra:
-            read: Callable[[object], object] = meta.extra["read"]
-            return read
-    return None
 
 
 def lasting(value: object) -> float:
@@ -150,11 +134,6 @@ def module_name(value: object) -> str:
 def module_names(value: object) -> tuple[str, ...]:
     """Names of modules, as many as there are."""
     return tuple(module_name(one) for one in _one_or_many(value))
-
-
-def shown(value: object) -> str:
-    """A value in an error, as TOML would have it where that is simple."""
-    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _is_off(value: object) -> bool:

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Surroundings
-from asyncproxy.configuration import Settings, Upstream, load
+from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.clock import clock_of, wake_of
@@ -28,7 +28,7 @@ from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
-from asyncproxy.service.binding import Bound, bind_all, finder
+from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
@@ -42,7 +42,10 @@ class Proxy:
     """
 
     def __init__(self, settings: Settings | Mapping[str, Any] | str | os.PathLike[str], reactor: Any = None) -> None:
-        self.settings = settings if isinstance(settings, Settings) else load(settings)
+        try:
+            self.settings = settings if isinstance(settings, Settings) else load(settings)
+        except ConfigurationError as why:
+            raise with_modules(why) from None
         source = os.fspath(settings) if isinstance(settings, (str, os.PathLike)) else "settings"
         self.bindings = bind_all(self.settings.route, source)
         self.reactor = reactor

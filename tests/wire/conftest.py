@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.wire.environments import build
 from tests.wire.peers import PATIENCE, Gate, Upstream, free_port, full_backlog
-from tests.wire.proxies import Proxy
+from tests.wire.proxies import ROOT, Proxy
 
 
 class Peers:
@@ -92,3 +93,19 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.close()
+
+
+@pytest.fixture(scope="session")
+def asyncproxy_built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The wheel and the sdist of this checkout, built once."""
+    return build(ROOT, tmp_path_factory.mktemp("dist"), "wheel", "sdist")
+
+
+@pytest.fixture(scope="session")
+def asyncproxy_wheel(asyncproxy_built: list[Path]) -> Path:
+    return asyncproxy_built[0]
+
+
+@pytest.fixture(scope="session")
+def asyncproxy_sdist(asyncproxy_built: list[Path]) -> Path:
+    return asyncproxy_built[1]

@@ -28,9 +28,9 @@ def twistd(*arguments: str, cwd: Path = ROOT, reactor: str = "uvloop") -> subpro
     )  # fmt: skip
 
 
-def command(*arguments: str, reactor: str) -> Sequence[str]:
+def command(*arguments: str, reactor: str, program: Path = TWISTD) -> Sequence[str]:
     chosen = () if reactor == "uvloop" else (f"--reactor={reactor}",)
-    return (str(TWISTD), "-n", "--pidfile=", *chosen, "asyncproxy", *arguments)
+    return (str(program), "-n", "--pidfile=", *chosen, "asyncproxy", *arguments)
 
 
 def environment() -> dict[str, str]:
@@ -51,7 +51,9 @@ def ended(process: subprocess.Popen[str], patience: float = START) -> tuple[int,
 class Proxy:
     """A running proxy. `server` is added to its [server] table, `rest` are the other tables."""
 
-    def __init__(self, directory: Path, reactor: str, rest: str, server: str = "", cwd: Path = ROOT) -> None:
+    def __init__(
+        self, directory: Path, reactor: str, rest: str, server: str = "", cwd: Path = ROOT, program: Path = TWISTD
+    ) -> None:
         self.port, self.admin = free_port(), free_port()
         self.directory = directory
         self.reactor = reactor
@@ -63,8 +65,9 @@ class Proxy:
         self._log = directory / "twistd.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command("--config", str(config), reactor=reactor), cwd=cwd, env=environment(), stdout=log, stderr=log
-            )
+                command("--config", str(config), reactor=reactor, program=program),
+                cwd=cwd, env=environment(), stdout=log, stderr=log,
+            )  # fmt: skip
         try:
             until(self._listens, "the proxy listens", START)
         except AssertionError:

@@ -1,0 +1,1 @@
+"""Orders, with their prices: a module for asyncproxy."""
