@@ -2,30 +2,23 @@
 
 These are the names a module author uses, and the two that a program embeds: `Proxy` and `ProxyService`. Everything
 else is found in the package's rooms; start at `asyncproxy.module`.
+
+Names are imported when they are asked for: a module's file needs none of what the service needs, and pytest, which
+loads our plugin in every run, needs nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from asyncproxy.exchange.errors import ClientGone, Overloaded, ParkTimeout, UpstreamError
-from asyncproxy.exchange.headers import Headers
-from asyncproxy.exchange.messages import Fetched, Reply, Request, Response
-from asyncproxy.exchange.outcomes import Park, Woken
-from asyncproxy.exchange.waits import (
-    gather,
-    make_futures_awaitable,
-    on_reactor,
-    readable,
-    sleep,
-    writable,
-)
-from asyncproxy.module import Module
-from asyncproxy.settings import Duration, Size
-
 if TYPE_CHECKING:
+    from asyncproxy.exchange.errors import ClientGone, Overloaded, ParkTimeout, UpstreamError
+    from asyncproxy.exchange.headers import Headers
+    from asyncproxy.exchange.messages import Fetched, Reply, Request, Response
+    from asyncproxy.exchange.outcomes import Park, Woken
+    from asyncproxy.exchange.waits import gather, on_reactor, readable, sleep, writable
+    from asyncproxy.module import Module
     from asyncproxy.service import Proxy, ProxyService
-
-make_futures_awaitable()
+    from asyncproxy.settings import Duration, Size
 
 __all__ = [
     "ClientGone",
@@ -51,10 +44,35 @@ __all__ = [
     "writable",
 ]
 __version__ = "0.1.0"
+_ROOMS = {
+    "ClientGone": "exchange.errors",
+    "Duration": "settings",
+    "Fetched": "exchange.messages",
+    "Headers": "exchange.headers",
+    "Module": "module",
+    "Overloaded": "exchange.errors",
+    "Park": "exchange.outcomes",
+    "ParkTimeout": "exchange.errors",
+    "Proxy": "service",
+    "ProxyService": "service",
+    "Reply": "exchange.messages",
+    "Request": "exchange.messages",
+    "Response": "exchange.messages",
+    "Size": "settings",
+    "UpstreamError": "exchange.errors",
+    "Woken": "exchange.outcomes",
+    "gather": "exchange.waits",
+    "on_reactor": "exchange.waits",
+    "readable": "exchange.waits",
+    "sleep": "exchange.waits",
+    "writable": "exchange.waits",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The service's names are imported when they are asked for: a module's file needs none of what they need."""
-    if name in ("Proxy", "ProxyService"):
-        return getattr(import_module("asyncproxy.service"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """The public names, each from its room."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"asyncproxy.{_ROOMS[name]}"), name)
+    globals()[name] = found
+    return found

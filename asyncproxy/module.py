@@ -14,7 +14,10 @@ from twisted.web.resource import Resource
 
 from asyncproxy.exchange.messages import Request, Response
 from asyncproxy.exchange.outcomes import Park
+from asyncproxy.exchange.waits import make_futures_awaitable
 from asyncproxy.settings import read_settings
+
+make_futures_awaitable()
 
 Outcome = Response | Park | Awaitable[Any]
 

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from twisted.logger import LogLevel, globalLogPublisher
 
+pytest_plugins = ("asyncproxy.testing.pytest_plugin",)
+"""Here rather than by its entry point, which is read before coverage is being measured; see pyproject's addopts."""
+
 
 @pytest.fixture
 def reactor() -> Any:

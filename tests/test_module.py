@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import asyncproxy
 from asyncproxy import Module, Request
 
 
@@ -51,3 +52,9 @@ def test_a_plain_handle_wants_the_whole_body_unless_it_says_otherwise() -> None:
 
     assert Plain.wants_whole_body()
     assert not Streams.wants_whole_body()
+
+
+def test_the_names_of_the_package_are_there_and_no_others() -> None:
+    assert all(getattr(asyncproxy, name) is not None for name in asyncproxy.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Modul'"):
+        _ = asyncproxy.Modul

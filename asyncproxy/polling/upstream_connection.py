@@ -197,10 +197,10 @@ class UpstreamConnection(Due):
             self.pool.put(self)
         else:
             self.close()
+        forwarding.finished()  # before the end: it ends the exchange, which cancels what is not through
         if piece:
             stream.feed(piece)
         stream.end()
-        forwarding.finished()
 
     # Its end.
 

@@ -612,16 +612,6 @@ def test_a_length_among_the_headers_to_forward_is_the_bodys_or_left_out(told: st
     house.settle()
 
 
-def test_strip_prefix_takes_the_routes_path_off() -> None:
-    from asyncproxy.modules.reverse import Reverse
-
-    for target, asked in ((b"/api/x?q", b"/x?q"), (b"/api", b"/"), (b"/api/", b"/")):
-        house = House(modules={"/api": Reverse(strip_prefix=True)})
-        house.connect().send(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
-        house.settle()
-        assert house.upstream().received.startswith(b"GET " + asked + b" HTTP")
-
-
 def test_everything_tells_what_it_is() -> None:
     house = House(Slow())
     client = house.get()

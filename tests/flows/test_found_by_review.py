@@ -185,12 +185,3 @@ def test_an_upstream_that_gets_the_whole_upload_and_is_silent_is_late() -> None:
     house.advance(2)
     assert client.status == 504
     assert b"first-byte" in client.body
-
-
-@pytest.mark.parametrize("target", [b"http://a/one/echo?x=1", b"/one/echo?x=1", b"/%6fne/echo?x=1"])
-def test_strip_prefix_knows_the_path_however_it_is_written(target: bytes) -> None:
-    house = House(route={"path": "/one", "settings": {"strip_prefix": True}})
-    client = house.connect()
-    client.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
-    house.settle()
-    assert house.upstream().received.startswith(b"GET /echo?x=1 HTTP/1.1\r\n")

@@ -44,6 +44,37 @@ def warm(house: House) -> Any:
 # The pool.
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 4", b"Transfer-Encoding: chunked"])
+def test_a_connection_is_used_again_after_a_reply_that_streamed(head: bytes) -> None:
+    house = House()
+    pieces = (b"ab", b"cd") if head.endswith(b"4") else (b"2\r\nab\r\n", b"2\r\ncd\r\n0\r\n\r\n")
+    for _ in range(3):
+        client = house.get("/")
+        house.upstream().answer(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + pieces[0])
+        house.settle()
+        house.upstream().answer(pieces[1])
+        house.settle()
+        assert client.body.endswith(pieces[1])
+    assert len(house.network.asked) == 1
+    house.assert_nothing_left()
+
+
+def test_who_waits_in_line_for_a_connection_gets_it_when_a_reply_has_streamed_through() -> None:
+    house = House(
+        groups={"one": {"servers": ["http://127.0.0.1:9000"], "max_connections": 1}}, route={"upstream": "one"}
+    )
+    first, second = house.get("/1"), house.get("/2")
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+    house.settle()
+    house.upstream().answer(b"cd")
+    house.settle()
+    assert first.body == b"abcd"
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nef")
+    house.settle()
+    assert second.body == b"ef"
+    house.assert_nothing_left()
+
+
 def test_a_connection_is_used_again_by_the_next_request() -> None:
     house = house_of()
     client = warm(house)

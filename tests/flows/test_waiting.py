@@ -151,7 +151,7 @@ def test_a_descriptor_that_the_reactor_gives_up_counts_as_ready(make: Any) -> No
     ours, theirs = os.pipe()
     house = House(Awaits(lambda _: make(ours)))
     client = house.get()
-    (watched,) = house.descriptors.readers + house.descriptors.writers
+    (watched,) = [*house.descriptors.readers, *house.descriptors.writers]
     assert watched.fileno() >= 0
     assert watched.logPrefix()
     watched.connectionLost(None)
@@ -232,27 +232,3 @@ def test_a_wait_that_a_plain_handle_returns_is_waited_for() -> None:
         house.advance(1)
         assert client.body == b"x"
         house.assert_nothing_left()
-
-
-def test_the_status_module_shows_what_is_parked() -> None:
-    house = House(Awaits(lambda _: sleep(5)), modules={"/status.json": "status", "/healthz": "status"})
-    house.get()
-    client = house.get("/status.json?limit=5")
-    assert b'"waiting_for": "sleep 5 s"' in client.body
-    assert b'"PARKED": 1' in client.body
-    assert client.get("/healthz").body == b"ok\n"
-    assert client.get("/status.json?limit=x").status == 400
-    assert client.get("/status.json/x").status == 404
-    client.send(b"POST /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert client.status == 405
-
-
-def test_a_status_page_with_a_token_wants_it() -> None:
-    from asyncproxy.modules.status import Status
-
-    house = House(Status(token="secret"))
-    client = house.get("/healthz")
-    assert client.status == 401
-    for said, status in ((b"Bearer secret", 200), (b"Bearer other", 401), (b"Bearer \xff", 401)):
-        client.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nAuthorization: " + said + b"\r\n\r\n")
-        assert client.status == status

@@ -1,0 +1,214 @@
+"""All rooms of the proxy put together around fakes: the real flow, parking lot, pools and connections, and nothing
+below them that is real.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from asyncproxy.boundaries import Surroundings
+from asyncproxy.configuration import Origin, Settings, Upstream
+from asyncproxy.polling.deadlines import Deadlines
+from asyncproxy.polling.flow import Exchange, Flow
+from asyncproxy.polling.listening import Door
+from asyncproxy.polling.parking import ParkingLot
+from asyncproxy.polling.pool import Means, Upstreams
+from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.resolving import Resolver
+from asyncproxy.polling.waiting import KINDS
+from asyncproxy.service.binding import Bound, finder
+from asyncproxy.testing.clock import Clock, LabReactor
+from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
+from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
+from asyncproxy.testing.wire import Wire
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
+
+
+class FakeClient:
+    """A client, from its own point of view: bytes out, bytes in."""
+
+    def __init__(self, house: House, peer: tuple[str, int]) -> None:
+        self.house = house
+        self.wire = Wire(house.polling, house.door.buildProtocol(None), peer, f"client {peer[1]}")
+
+    def send(self, data: bytes) -> None:
+        """Send `data`; settles nothing."""
+        self.wire.arrive(data)
+
+    def get(self, path: str = "/") -> FakeClient:
+        """Send a plain GET and settle."""
+        self.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+        self.house.settle()
+        return self
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self.wire.hang_up()
+
+    @property
+    def received(self) -> bytes:
+        """All that has come so far."""
+        return bytes(self.wire.out)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The status of each response, informational ones too; bodies must not look like heads."""
+        return [int(status) for status in _STATUS_LINE.findall(self.received)]
+
+    @property
+    def status(self) -> int | None:
+        """The status of the latest response."""
+        return self.statuses[-1] if self.statuses else None
+
+    @property
+    def body(self) -> bytes:
+        """What follows the latest response's head."""
+        *_, head = _STATUS_LINE.finditer(self.received)
+        return self.received[head.start() :].partition(b"\r\n\r\n")[2]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the proxy has closed the connection, or is about to."""
+        return self.wire.closing or self.wire.lost
+
+    def slow(self) -> None:
+        """Read no more."""
+        self.wire.slow()
+
+    def fast(self) -> None:
+        """Read everything."""
+        self.wire.fast()
+
+    def __repr__(self) -> str:
+        return f"<FakeClient {self.wire!r}>"
+
+
+class House:
+    """All rooms around fakes; nothing in it happens by itself.
+
+    What a real loop would do on its next round waits in `polling` until it is stepped, turns wait in `workers`, time
+    stands still until `advance`. `settle` steps all but time until nothing is left to do. `clock` is the time of parks
+    and `wheel` that of deadlines.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        bindings: Sequence[Bound],
+        *,
+        polling: PollingRound | None = None,
+        kinds: Any = KINDS,
+        clock: Clock | None = None,
+        wheel: Clock | None = None,
+    ) -> None:
+        self.settings = settings
+        self.failures: dict[int, BaseException] = {}
+        """What modules raised, by the port of the client that asked; kept below a lab alone."""
+        self.polling = polling or PollingRound()
+        self.workers = SteppedWorkers(settings.server.workers)
+        self.network = MemoryNetwork(self.polling)
+        self.descriptors = Descriptors()
+        self.names = self.make_names()
+        self.reactor = LabReactor(self.polling, self.network, self.descriptors, self.names)
+        self.clock = clock or self.reactor
+        self.wheel = wheel or self.clock
+        self.fetches: list[tuple[Any, Deferred[Any]]] = []
+        self.deadlines = self.make_deadlines(self.wheel)
+        means = Means(self.network, self.deadlines, Resolver(self.names, self.wheel))
+        self.upstreams = self.make_upstreams(settings.upstream, means)
+        self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
+        self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
+        self.bindings = list(bindings)
+        self.door = Door(self.flow, settings.limits, finder(self.bindings))
+        self.clients: list[FakeClient] = []
+
+    # What a lab makes otherwise.
+
+    def make_names(self) -> Names:
+        """Whoever looks names up."""
+        return Names()
+
+    def make_deadlines(self, clock: Clock) -> Deadlines:
+        """The wheel."""
+        return Deadlines(clock)
+
+    def make_upstreams(self, groups: dict[str, Any], means: Means) -> Upstreams:
+        """The pools."""
+        return Upstreams(groups, one_server, means)
+
+    def make_flow(self, around: Surroundings) -> Flow:
+        """The flow."""
+        return Flow(self.workers, self.lot, self.deadlines, around, **self.flow_limits())
+
+    def flow_limits(self) -> dict[str, int]:
+        """The limits that a flow is given."""
+        return {"max_queued": self.settings.server.max_queued, "spool_in_memory": self.settings.limits.spool}
+
+    def fetch(self, fetch: Any) -> Deferred[Any]:
+        """Whoever sends a module's fetches: here they wait in `fetches`."""
+        deferred: Deferred[Any] = Deferred()
+        self.fetches.append((fetch, deferred))
+        return deferred
+
+    # What modules see as the running proxy.
+
+    def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
+        """What it holds right now, as ``/status.json`` shows it."""
+        return snapshot(self.flow, limit, after)
+
+    # Playing.
+
+    def connect(self) -> FakeClient:
+        """A new client."""
+        client = FakeClient(self, ("127.0.0.1", 4000 + len(self.clients)))
+        self.clients.append(client)
+        return client
+
+    def settle(self) -> None:
+        """Step workers and polling thread until nothing is left to do but wait."""
+        while self.polling.step() or self.workers.step():
+            pass
+
+    def poll(self) -> None:
+        """Step the polling thread alone, until nothing is left to do there."""
+        while self.polling.step():
+            pass
+
+    def advance(self, seconds: float) -> None:
+        """Settle, then let time pass, from one timer to the next, and settle after each."""
+        self.settle()
+        clocks = (self.clock, self.wheel) if self.clock is not self.wheel else (self.clock,)
+        end = self.wheel.seconds() + seconds
+        while True:
+            timers = [clock.next_time for clock in clocks]
+            now = min([end, *(at for at in timers if at is not None)])
+            for clock in clocks:
+                clock.advance(max(0.0, now - clock.seconds()))
+            self.settle()
+            if now >= end:
+                return
+
+    def shut_down(self) -> None:
+        """What a stop does before it joins the workers."""
+        self.door.open = False
+        self.door.close_connections()
+        for exchange in sorted(self.flow.exchanges, key=_age):
+            exchange.left()
+        self.upstreams.close()
+
+    def __repr__(self) -> str:
+        return f"<House {self.flow!r}>"
+
+
+def one_server(origin: Origin) -> Upstream:
+    """The settings of a group that a URL makes."""
+    return Upstream(servers=(origin,))
+
+
+def _age(exchange: Exchange) -> int:
+    return exchange.request.number

@@ -1,0 +1,40 @@
+"""The stock module `status`, in a lab."""
+
+from __future__ import annotations
+
+from asyncproxy import Module, Request, Response, sleep
+from asyncproxy.modules.status import Status
+from asyncproxy.testing import Lab
+
+
+class Sleeps(Module):
+    async def handle(self, _request: Request) -> Response:
+        await sleep(600)
+        return Response()
+
+
+def test_what_is_parked_is_shown() -> None:
+    lab = Lab({"route": [{"module": Sleeps}, {"path": "/status.json", "module": "status"}]}, allow_parked=True)
+    for _ in range(3):
+        lab.get("/held")
+    lab.advance(2)
+    shown = lab.get("/status.json?limit=2").json()
+    assert shown["stages"]["PARKED"] == shown["parked_total"] == 3
+    assert shown["parked"] == lab.parked()[:2]
+    assert (shown["parked"][0]["waiting_for"], shown["parked"][0]["since_s"]) == ("sleep 600 s", 2)
+    assert lab.get(f"/status.json?after={shown['parked'][1]['id']}").json()["parked"] == lab.parked()[2:]
+
+
+def test_what_is_asked_wrongly_is_refused() -> None:
+    lab = Lab(Status)
+    assert lab.get("/healthz").text == "ok\n"
+    assert lab.get("/status.json?limit=x").status == 400
+    assert lab.get("/status.json/x").status == 404
+    assert lab.post("/healthz").status == 405
+
+
+def test_a_token_is_wanted_where_one_is_set() -> None:
+    lab = Lab(Status, settings={"token": "secret"})
+    assert lab.get("/healthz").headers["www-authenticate"] == "Bearer"
+    for said, status in (("Bearer secret", 200), ("Bearer other", 401), ("Bearer \xff", 401)):
+        assert lab.get("/healthz", headers={"Authorization": said}).status == status
