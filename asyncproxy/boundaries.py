@@ -38,6 +38,18 @@ class Turn(Protocol):
         """Tell whoever asked for it, on the polling thread."""
 
 
+class TurnOwner(Protocol):
+    """Who asked for a turn."""
+
+    main: bool
+
+    def turned(self, turn: Any) -> None:
+        """The turn has ended."""
+
+    def interrupted(self, error: BaseException) -> None:
+        """The turn was withdrawn before it began, because of `error`."""
+
+
 class Workers(Protocol):
     """The pool that runs turns. All but what `Turn.run` does is called on the polling thread."""
 
@@ -106,6 +118,21 @@ class Producer(Protocol):
 
     def resume(self) -> None:
         """The client has room again."""
+
+
+class Binding(Protocol):
+    """A route, and the module that answers its requests; made by `service`."""
+
+    path: str
+    module: Any
+    name: str
+    blocking: bool
+    is_async: bool
+    whole_body: bool
+    upstream: str | None
+    timeout: float | None
+    at_once: bool
+    """Whether nothing has to be done before `handle` may be called here: the hot path."""
 
 
 class Client(Sink, Protocol):

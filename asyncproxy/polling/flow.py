@@ -13,11 +13,11 @@ import inspect
 import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, Final, Protocol
+from typing import Any
 
 from twisted.logger import Logger
 
-from asyncproxy.boundaries import Client, Surroundings, Workers
+from asyncproxy.boundaries import Binding, Client, Surroundings, TurnOwner, Workers
 from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
@@ -37,44 +37,17 @@ from asyncproxy.exchange.messages import Reply, Request, Response
 from asyncproxy.exchange.outcomes import Park
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
-from asyncproxy.polling.deadlines import NEVER, Deadlines, Due
+from asyncproxy.polling.deadlines import Deadlines, Due
+from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
-from asyncproxy.polling.steps import FirstCall, ParkStep
+from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.working.turns import CallTurn
 
 _log = Logger()
-_OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-
-class Binding(Protocol):
-    """A route, and the module that answers its requests; made by `service`."""
-
-    path: str
-    module: Any
-    name: str
-    blocking: bool
-    is_async: bool
-    whole_body: bool
-    upstream: str | None
-    timeout: float | None
-    at_once: bool
-    """Whether nothing has to be done before `handle` may be called here: the hot path."""
-
-
-class TurnOwner(Protocol):
-    """Who asked for a turn."""
-
-    main: bool
-
-    def turned(self, turn: CallTurn) -> None:
-        """The turn has ended."""
-
-    def interrupted(self, error: BaseException) -> None:
-        """The turn was withdrawn before it began, because of `error`."""
 
 
 class Exchange(Life):
@@ -351,7 +324,7 @@ class Exchange(Life):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._deadline = _RouteDeadline(self)
+        self._deadline = RouteDeadline(self)
         self.flow.deadlines.set(self._deadline, seconds)
 
     @property
@@ -367,20 +340,6 @@ class Exchange(Life):
         waiting = f" on {self.parked.wait.describe()} at {self.place() or self.binding.name}" if self.parked else ""
         age = self.flow.seconds() - self.began
         return f"<Exchange {self.request.id} {self.shown_stage}{waiting}, {age:.1f} s>"
-
-
-class _RouteDeadline(Due):
-    """The route's `timeout` of one exchange."""
-
-    __slots__ = ("_exchange", "_slot", "due")
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.due = self._slot = NEVER
-        self._exchange = exchange
-
-    def expired(self) -> None:
-        """Time is up."""
-        self._exchange.late()
 
 
 class Flow:
@@ -429,7 +388,7 @@ class Flow:
 
     def afterwards(self, exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""
-        turn = CallTurn(_Afterthought(self, exchange), call, args, exchange.context.copy(), _read_afterthought)
+        turn = CallTurn(Afterthought(exchange), call, args, exchange.context.copy(), read_afterthought)
         if exchange.binding.blocking:
             self.workers.do(turn)
         else:
@@ -437,17 +396,8 @@ class Flow:
             turn.ran()
 
     def log_failure(self, exchange: Exchange, error: BaseException) -> None:
-        """Log `error` once, with module, file and line; what clients do to themselves is not worth a line."""
-        if isinstance(error, (ClientGone, Overloaded)):
-            return
-        request = exchange.request
-        who = f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
-        if isinstance(error, ProxyError):
-            _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=error)
-        else:
-            _log.error(
-                "{who}: {kind}: {error}{where}", who=who, kind=type(error).__name__, error=error, where=origin(error)
-            )
+        """Log `error` once; see `failures.log_failure`."""
+        log_failure(exchange, error)
 
     def stages(self) -> dict[str, int]:
         """How many exchanges are in each stage."""
@@ -459,32 +409,3 @@ class Flow:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {stage}" for stage, count in self.stages().items() if count)
         return f"<Flow {counts or 'idle'}, {self.served} served>"
-
-
-class _Afterthought:
-    """Who asked for a turn whose exchange is over: only its failure is of interest."""
-
-    def __init__(self, flow: Flow, exchange: Exchange) -> None:
-        self.flow = flow
-        self.exchange = exchange
-
-
-def _read_afterthought(turn: CallTurn) -> None:
-    if turn.error is not None:
-        turn.owner.flow.log_failure(turn.owner.exchange, turn.error)
-
-
-def origin(error: BaseException) -> str:
-    """Where `error` was raised, as `` at file.py:31 in handle``, for the log: the last line that is not our own."""
-    found = last = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        last = traceback
-        if not traceback.tb_frame.f_code.co_filename.startswith(_OURS):
-            found = traceback
-        traceback = traceback.tb_next
-    place = found or last
-    if place is None:
-        return ""
-    code = place.tb_frame.f_code
-    return f" at {code.co_filename}:{place.tb_lineno} in {code.co_qualname}"

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import make_block, split_block
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
-from asyncproxy.polling.flow import Binding, Exchange, Flow
+from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
 
 

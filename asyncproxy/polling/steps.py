@@ -1,4 +1,4 @@
-"""The turns of a module that is no coroutine: its first call, and the calls that a `Park` asks for."""
+"""The turns of a module that is no coroutine: its first call, and the calls that a `Park` asks for; what runs late."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asyncproxy.exchange.errors import ClientGone, ParkTimeout
 from asyncproxy.exchange.outcomes import Park, Woken
 from asyncproxy.exchange.waits import Gather
+from asyncproxy.polling.deadlines import NEVER, Due
 from asyncproxy.polling.parking import place_of
 from asyncproxy.working.turns import CallTurn
 
@@ -97,3 +98,34 @@ def _error_of(turn: CallTurn) -> BaseException | None:
     if turn.finished:  # a plain function let a StopIteration out: it has a value for nobody
         return RuntimeError("handle raised StopIteration")
     return turn.error
+
+
+class RouteDeadline(Due):
+    """The route's `timeout` of one exchange."""
+
+    __slots__ = ("_exchange", "_slot", "due")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.due = self._slot = NEVER
+        self._exchange = exchange
+
+    def expired(self) -> None:
+        """Time is up."""
+        self._exchange.late()
+
+
+class Afterthought:
+    """Who asked for a turn whose exchange is over: only its failure is of interest."""
+
+    __slots__ = ("exchange",)
+    main = False
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+
+def read_afterthought(turn: CallTurn) -> None:
+    """Such a turn has ended."""
+    if turn.error is not None:
+        exchange = turn.owner.exchange
+        exchange.flow.log_failure(exchange, turn.error)

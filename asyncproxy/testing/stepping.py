@@ -126,7 +126,7 @@ def exchange_of(turn: Any) -> Any:
     """The exchange whose line of code `turn` goes on with, if it is one's."""
     owner = turn.owner
     found = getattr(owner, "exchange", None) or getattr(owner, "_exchange", None)
-    is_beside = type(owner).__name__ == "_Afterthought"  # runs when the exchange is over
+    is_beside = type(owner).__name__ == "Afterthought"  # runs when the exchange is over
     return found if found is not None and not is_beside else None
 
 

@@ -1,0 +1,46 @@
+"""What the log says when a request fails: once, with module, file and line; a client is never told as much."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from twisted.logger import Logger
+
+from asyncproxy.exchange.errors import ClientGone, Overloaded, ProxyError
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.flow import Exchange
+
+_log = Logger()
+_OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def log_failure(exchange: Exchange, error: BaseException) -> None:
+    """Log `error` once, with module, file and line; what clients do to themselves is not worth a line."""
+    if isinstance(error, (ClientGone, Overloaded)):
+        return
+    request = exchange.request
+    who = f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
+    if isinstance(error, ProxyError):
+        _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=error)
+    else:
+        _log.error(
+            "{who}: {kind}: {error}{where}", who=who, kind=type(error).__name__, error=error, where=origin(error)
+        )
+
+
+def origin(error: BaseException) -> str:
+    """Where `error` was raised, as `` at file.py:31 in handle``, for the log: the last line that is not our own."""
+    found = last = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        last = traceback
+        if not traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+            found = traceback
+        traceback = traceback.tb_next
+    place = found or last
+    if place is None:
+        return ""
+    code = place.tb_frame.f_code
+    return f" at {code.co_filename}:{place.tb_lineno} in {code.co_qualname}"
