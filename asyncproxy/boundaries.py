@@ -142,6 +142,11 @@ class Client(Sink, Protocol):
     is out, and `Exchange.left` when the client has gone.
     """
 
+    status: int
+    """Of the latest response that was begun."""
+    sent: int
+    """Bytes of its body so far."""
+
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response; `block` has its fields, the body's length among them if it is to be told."""
 

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Binding, Client, Surroundings, TurnOwner, Workers
 from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
     BEGAN,
@@ -354,6 +355,7 @@ class Flow:
         *,
         max_queued: int = 1000,
         spool_in_memory: int = 1 << 20,
+        ids: RequestIds | None = None,
     ) -> None:
         self.workers = workers
         self.lot = lot
@@ -362,6 +364,8 @@ class Flow:
         self.seconds = deadlines.seconds
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory
+        self.ids = ids
+        """How a request's id is told to its upstream and its client; None: it is not."""
         self.exchanges: set[Exchange] = set()
         self.served = 0
         self.numbers = 0

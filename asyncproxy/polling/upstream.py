@@ -101,7 +101,7 @@ class Forwarding(Parked, Due):
             onward = self._head_passed_on()
         if target[0] != _SLASH:
             target = origin_form(target)
-        head = b"%b %b%b" % (request.method.encode(), target, onward)
+        head = b"%b %b%b%b\r\n\r\n" % (request.method.encode(), target, onward, request.mark)
         self.sent = request.length == 0
         connection.send(self, head, request.method)
         if not self.sent:
@@ -112,8 +112,8 @@ class Forwarding(Parked, Due):
         request = self.request
         framing = b"" if request.length is not None else CHUNKED
         if not request.host_value and not request.noted.hosts:
-            return head_after_target(self._host() + request.passed, b"", request.peer.block, framing)
-        onward = head_after_target(request.passed, request.host_value, request.peer.block, framing)
+            return head_after_target(self._host() + self._without_id(request.passed), b"", request.peer.block, framing)
+        onward = head_after_target(self._without_id(request.passed), request.host_value, request.peer.block, framing)
         request.onward = onward
         return onward
 
@@ -131,7 +131,11 @@ class Forwarding(Parked, Due):
         """The module's own fields: what they say of framing does not count, and the request's Host stands in."""
         fields = Block(self.wait.headers)
         host = b"" if fields.noted.hosts else b"\r\nHost: " + self.request.host_value
-        return host + without_length(fields.passed)
+        return host + self._without_id(without_length(fields.passed))
+
+    def _without_id(self, block: bytes) -> bytes:
+        """`block` without what the client says of the request's id, if an id is told behind it."""
+        return self.owner.flow.ids.without(block) if self.request.mark else block
 
     def _own_framing(self) -> bytes:
         """What tells the body's length beside fields of the module's own."""

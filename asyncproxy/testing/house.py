@@ -21,6 +21,7 @@ from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, finder
+from asyncproxy.service.proxy import request_ids
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -145,9 +146,14 @@ class House:
         """The flow."""
         return Flow(self.workers, self.lot, self.deadlines, around, **self.flow_limits())
 
-    def flow_limits(self) -> dict[str, int]:
+    def flow_limits(self) -> dict[str, Any]:
         """The limits that a flow is given."""
-        return {"max_queued": self.settings.server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        server = self.settings.server
+        return {
+            "max_queued": server.max_queued,
+            "spool_in_memory": self.settings.limits.spool,
+            "ids": request_ids(server),
+        }
 
     def fetch(self, fetch: Any) -> Deferred[Any]:
         """Whoever sends a module's fetches: here they wait in `fetches`."""
