@@ -58,14 +58,17 @@ class Exchange(Life):
         "_asked",
         "_deadline",
         "_pumping",
+        "attempts",
         "binding",
         "client",
         "context",
+        "flag",
         "flow",
         "forwards",
         "gone",
         "parked",
         "request",
+        "server",
         "source",
         "started",
         "turn",
@@ -89,6 +92,12 @@ class Exchange(Life):
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
         self.gone = False
+        self.flag = ""
+        """Why it did not go as it should, if it did not; see `exchange.record`."""
+        self.attempts = 0
+        """How many times a server was asked for a forward."""
+        self.server: Any = None
+        """The pool of the latest one."""
         self.started = False
         """Whether the response's head is out."""
         self.verdict: ProxyError | None = None

@@ -80,6 +80,7 @@ class Forwarding(Parked, Due):
     def begin(self) -> None:
         """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
         owner, request = self.owner, self.wait.request
+        owner.attempts += 1
         if request.length != 0 and request.file is None and body_stream(request).taken:
             raise RuntimeError("the request's body was read in pieces, or forwarded before: it cannot be sent again")
         upstreams, name = owner.flow.around.upstreams, self.wait.upstream or owner.binding.upstream
@@ -213,6 +214,7 @@ class Forwarding(Parked, Due):
         reset = isinstance(error, UpstreamError) and error.why == "reset"
         if reset and connection is not None and connection.served and not started and self._may_send_again():
             self._retried = True
+            self.owner.attempts += 1
             connection.pool.connect_anew(self)
             return
         self._stop_body()
@@ -227,6 +229,7 @@ class Forwarding(Parked, Due):
         """No connection came about: nothing is sent, so another server of the group may be tried."""
         if self.others:
             another, self.others = self.others[0], self.others[1:]
+            self.owner.attempts += 1
             another.acquire(self)
         else:
             self.lost(error)
