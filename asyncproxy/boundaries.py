@@ -124,6 +124,7 @@ class Binding(Protocol):
     """A route, and the module that answers its requests; made by `service`."""
 
     path: str
+    host: str | None
     module: Any
     name: str
     blocking: bool
@@ -133,6 +134,8 @@ class Binding(Protocol):
     timeout: float | None
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""
+    tally: Any
+    """Its row of the books, once it has one."""
 
 
 class Client(Sink, Protocol):

@@ -401,11 +401,15 @@ class ClientConnection(Due):
     def _refuse_alone(self, error: ClientError) -> None:
         """Refuse what did not become an exchange; after a broken rule nothing more is read as a request."""
         if error.status not in (404, 405):
-            self.request = Request("GET", b"/")
+            self.request = Request("-", b"-", b"")
             self.door.name(self, self.request)
             self._framing = _DROPPED
         self._body = None
+        request = self.request
         self.refuse(error.status, error.words, error.fields)
+        books = self.door.flow.books
+        if books is not None:
+            books.refused(request, error, self.sent)
 
     def _done(self) -> None:
         """The response's last byte is written: on to the next request, or to the close."""
