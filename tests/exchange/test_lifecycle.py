@@ -111,9 +111,9 @@ def test_a_life_of_very_many_steps_keeps_a_short_trail_with_the_same_ledger() ->
     assert life.ledger["working"] == pytest.approx(2500)
     assert life.ledger["parked"] == pytest.approx(5000)
     assert life.ledger.total == pytest.approx(now)
-    assert parks_in(life._trail) == 10_000
+    assert parks_in(life.trail) == 10_000
     assert life.began == 0.0
-    assert len(life._trail) <= lifecycle.TRAIL_LIMIT + 2
+    assert len(life.trail) <= lifecycle.TRAIL_LIMIT + 2
 
 
 stages = st.sampled_from(["RECEIVING", "QUEUED", "WORKING", "PARKED", "UPSTREAM", "RESPONDING"])
