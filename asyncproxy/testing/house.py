@@ -21,6 +21,7 @@ from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, finder
+from asyncproxy.service.hooks import Hooks
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -123,6 +124,7 @@ class House:
         self.upstreams = self.make_upstreams(settings.upstream, means)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
+        self.hooks = Hooks(self.flow)
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, finder(self.bindings))
         self.clients: list[FakeClient] = []
