@@ -30,11 +30,17 @@ class Module(Resource):
     * ``blocking = False`` runs the turns on the polling thread: they must be short and never block.
     * `whole_body` says whether the body is collected before `handle` is called; by default it is for a plain
       `handle` and is not for an async one.
+    * `start()` and `stop()`, plain or ``async``, are called before the first request and after the last, where the
+      turns of the module run; they may await what `handle` may.
     """
 
     isLeaf = True
     blocking: ClassVar[bool] = True
     whole_body: ClassVar[bool | None] = None
+    start_timeout: ClassVar[float] = 60.0
+    """Seconds that `start` may take, what it awaits included."""
+    stop_timeout: ClassVar[float] = 10.0
+    """Seconds that `stop` may take."""
     proxy: Any = None
     """The running proxy, set before the first request: `proxy.snapshot()` says what it holds."""
 
@@ -53,6 +59,14 @@ class Module(Resource):
     def handle(self, request: Request) -> Outcome:
         """Answer `request`."""
         raise TypeError(f"{type(self).__name__} has no handle(self, request)")
+
+    def start(self) -> Awaitable[Any] | None:
+        """Get ready: called once, before the first request. What it raises keeps the proxy from starting."""
+        return None
+
+    def stop(self) -> Awaitable[Any] | None:
+        """Give back what `start` took: called once, after the last request, if `start` went well."""
+        return None
 
     @classmethod
     def is_async(cls) -> bool:
