@@ -18,7 +18,8 @@ exclude_patterns = ["extensions"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # single backticks in docstrings: a link where there is something to link to, else code
-    ("py:.*", r"(twisted|zope|msgspec|concurrent|contextvars|collections|types)\..*"),  # no inventory is fetched
+    ("py:.*", r"(twisted|zope|msgspec|pytest|concurrent|contextvars|collections|os|types)\..*"),  # nothing is fetched
+    ("py:class", "HeaderSource|ResponseBody|Data|Forward|Fetch"),  # aliases, told in words, and what is only awaited
     ("py:.*", r"asyncproxy\.(exchange|polling|working|service|configuration|testing)\..*"),  # rooms, not an interface
 ]
 default_role = "py:obj"
@@ -27,6 +28,7 @@ myst_enable_extensions = ["deflist"]
 html_theme = "furo"
 html_title = f"asyncproxy {__version__}"
 html_copy_source = False
+html_show_copyright = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

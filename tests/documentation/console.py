@@ -56,7 +56,7 @@ class Terminals:
         """What was typed, where it listens, and the process."""
 
     def run(self, command: Command) -> str | None:
-        """Run `command`; what it prints, or None for what only was checked. Raises AssertionError for one that fails."""
+        """What `command` prints, or None for what only was checked. Raises AssertionError for one that fails."""
         line, printed = command
         words = shlex.split(line, comments=True)
         program = Path(words[0]).name
