@@ -31,6 +31,7 @@ from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
+from asyncproxy.service.hooks import Hooks, awaited
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
@@ -52,17 +53,22 @@ class Proxy:
         self.bindings = bind_all(self.settings.route, source)
         self.reactor = reactor
         self._ports: list[Any] = []
+        self._ended: Deferred[None] | None = succeed(None)
         self.doors: list[Door] = []
 
     def start(self) -> Deferred[None]:
-        """Start the workers and listen. Fails with what kept it from listening, and leaves nothing behind."""
+        """Start the workers and the modules, then listen.
+
+        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind.
+        """
         if self.reactor is None:
             from twisted.internet import reactor
 
             self.reactor = reactor
+        self._ended = None
         self._build(self.reactor)
         self.workers.start()
-        return Deferred.fromCoroutine(self._listen())
+        return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
         """Furnish the rooms."""
@@ -86,11 +92,13 @@ class Proxy:
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
+        self.hooks = Hooks(self.flow)
 
-    async def _listen(self) -> None:
+    async def _start(self) -> None:
         for bound in self.bindings:
             bound.module.proxy = self
         try:
+            await self.hooks.start(self.bindings)
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
@@ -138,8 +146,10 @@ class Proxy:
         return Metrics(self.flow, self.upstreams, self.doors).text()
 
     def stop(self) -> Deferred[None]:
-        """Stop listening, end every exchange as if its client had left, and join the workers."""
-        return Deferred.fromCoroutine(self._stop())
+        """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
+        if self._ended is None:
+            self._ended = Deferred.fromCoroutine(self._stop())
+        return awaited(self._ended)
 
     async def _stop(self) -> None:
         ports, self._ports = self._ports, []
@@ -150,6 +160,7 @@ class Proxy:
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
         await self._let_finish()
+        await self.hooks.stop()
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self.upstreams.close()

@@ -25,6 +25,7 @@ from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, finder
+from asyncproxy.service.hooks import Hooks
 from asyncproxy.service.proxy import request_ids
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
@@ -141,6 +142,7 @@ class House:
         self.books = Books(Tally(), self.records, self.wheel.seconds)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
+        self.hooks = Hooks(self.flow)
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, finder(self.bindings))
         self.clients: list[FakeClient] = []
