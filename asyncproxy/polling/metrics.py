@@ -22,7 +22,6 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.pool import Upstreams
 from asyncproxy.polling.tally import BOUNDS, CLASSES, Histogram, Tally
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 NO_ROUTE: Final = "none"
 """The route of requests that were refused before one was found; routes have a slash."""
 _BUCKETS: Final = (*map(str, BOUNDS), "+Inf")
@@ -40,7 +39,7 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """All of them, of content type `CONTENT_TYPE`."""
+        """All of them, in text format 0.0.4."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -85,7 +84,9 @@ def _requests(tally: Tally) -> Iterator[Metric]:
 
 def _histogram(name: str, words: str, rows: Iterable[tuple[str, Histogram]]) -> Metric:
     family = HistogramMetricFamily(f"asyncproxy_{name}_seconds", words, labels=["route"])
-    for route, histogram in rows:
+    for route, histogram in rows:  # many routes never wait for a worker, or for an upstream
+        if not histogram.count:
+            continue
         buckets = list(zip(_BUCKETS, accumulate(histogram.counts), strict=True))
         family.add_metric([route], buckets, histogram.sum)
     return family
