@@ -17,9 +17,9 @@ ROWS: Final = 200
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2330; --dim: #5b6575; --paper: #f5f6f8; --card: #fff; --line: #dfe3e9;
-  --accent: #1f6f5c; --busy: #b3541e }
+  --accent: #1f6f5c }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --dim: #97a2b2; --paper: #12161c; --card: #1b2129;
-  --line: #2d3540; --accent: #5cc3a8; --busy: #f0a06a } }
+  --line: #2d3540; --accent: #5cc3a8 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 72rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif }
@@ -34,18 +34,21 @@ dl > div { background: var(--card); border: 1px solid var(--line); border-radius
 dt { color: var(--dim); font-size: .8rem }
 dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums }
 dd small { font-size: .9rem; color: var(--dim) }
-.some dd { color: var(--busy) }
+.some dd { color: var(--accent) }
+.stages small { display: block; line-height: 1.4 }
+.wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; background: var(--card); border: 1px solid var(--line);
   font-size: .9rem }
 th, td { text-align: left; padding: .4rem .7rem; border-top: 1px solid var(--line); vertical-align: top }
 th { font-weight: 600; color: var(--dim); white-space: nowrap }
-td { overflow-wrap: anywhere }
+td:nth-child(5) { overflow-wrap: anywhere }
 code { font: .85rem/1.4 ui-monospace, monospace }
 @media (max-width: 44rem) {
   thead { position: absolute; clip-path: inset(50%) }
   tr, td { display: block }
   tr { border-top: 1px solid var(--line); padding: .5rem 0 }
   td { border: 0; text-align: left; padding: .1rem .7rem .1rem 8rem; position: relative; white-space: normal }
+  td:nth-child(n) { overflow-wrap: anywhere }
   td::before { content: attr(data-label); position: absolute; left: .7rem; color: var(--dim) }
 }
 """
@@ -69,7 +72,7 @@ _STAGES: Final = {
     "RESPONDING": "an answer goes out",
     "TUNNELLING": "bytes go both ways",
 }
-_PARKED: Final = ("Waits for", "At", "Since", "Until", "Request", "Module", "Client", "Id")
+_PARKED: Final = ("Waits for", "At", "Since", "Time left", "Request", "Module", "Client", "Id")
 _SERVERS: Final = ("Server", "Open", "Idle", "Opening", "Waiting")
 
 
@@ -80,7 +83,7 @@ def page(overview: Mapping[str, Any]) -> str:
         '<nav><a href="/status.json">status.json</a><a href="/metrics">metrics</a></nav></header>',
         _tiles(_figures(overview)),
         "<h2>Requests by stage</h2>",
-        _tiles((stage.capitalize(), count, _STAGES.get(stage, "")) for stage, count in overview["stages"].items()),
+        f'<div class="stages">{_tiles(_stages(overview))}</div>',
         "<h2>Upstream servers</h2>",
         _table(_SERVERS, [_server(*row) for row in overview["upstreams"].items()], "None has been asked yet."),
         "<h2>Parked requests</h2>",
@@ -102,6 +105,10 @@ def _figures(overview: Mapping[str, Any]) -> list[tuple[str, int, str]]:
         ("Parked requests", overview["parked_total"], ""),
         ("Served requests", overview["served"], ""),
     ]
+
+
+def _stages(overview: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    return [(stage.capitalize(), count, _STAGES.get(stage, "")) for stage, count in overview["stages"].items()]
 
 
 def _tiles(figures: Iterable[tuple[str, int, str]]) -> str:
@@ -137,7 +144,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> s
         return f'<p class="note">{empty}</p>'
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(f"<tr>{_cells(names, row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cells(names: Sequence[str], row: Sequence[str]) -> str:

@@ -51,7 +51,7 @@ class Metrics(Collector):
         yield _parked(flow)
         yield from _workers(flow)
         yield from _pools(self._upstreams)
-        connections = sum(len(door.connections) for door in self._doors)
+        connections = sum(len(door.connections) for door in self._doors if door.flow is flow)  # not the admin's
         yield GaugeMetricFamily("asyncproxy_client_connections", "Open connections of clients.", connections)
         if flow.books is not None and flow.books.log is not None:
             yield from _access_log(flow.books.log)
