@@ -34,6 +34,8 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_queued: Count = 1000
     drain: SecondsOrZero = 30.0
     """Seconds that a stop lets exchanges finish; 0.0 cuts them at once."""
+    stall: SecondsOrNone = 1.0
+    """A worker busy for longer is told in the log, as is a held reactor; None has nobody watch."""
     access_log: str | None = None
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"
 

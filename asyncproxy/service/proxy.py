@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
+from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
@@ -60,6 +62,8 @@ class Proxy:
             self.reactor = reactor
         self._build(self.reactor)
         self.workers.start()
+        if self.settings.server.stall is not None:
+            self.watchdog.start()
         return Deferred.fromCoroutine(self._listen())
 
     def _build(self, reactor: Any) -> None:
@@ -70,6 +74,7 @@ class Proxy:
         self.deliveries = Deliveries(wake_of(reactor))
         self.deadlines = Deadlines(clock)
         self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
+        self.watchdog = Watchdog(self.workers, self.deliveries, server.stall or math.inf)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
@@ -125,7 +130,7 @@ class Proxy:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
     def stop(self) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, and join the workers."""
@@ -140,6 +145,7 @@ class Proxy:
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
         await self._let_finish()
+        self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self.upstreams.close()
