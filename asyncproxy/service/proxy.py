@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
 from asyncproxy.service.hooks import Hooks, awaited
+from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
@@ -67,6 +69,8 @@ class Proxy:
         self._ended = None
         self._build(self.reactor)
         self.workers.start()
+        if self.settings.server.stall is not None:
+            self.watchdog.start()
         return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
@@ -77,6 +81,7 @@ class Proxy:
         self.deliveries = Deliveries(wake_of(reactor))
         self.deadlines = Deadlines(clock)
         self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
+        self.watchdog = Watchdog(self.workers, self.deliveries, server.stall or math.inf)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
@@ -138,7 +143,7 @@ class Proxy:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
     def stop(self) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
@@ -156,6 +161,7 @@ class Proxy:
             exchange.left()
         await self._let_finish()
         await self.hooks.stop()
+        self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self.upstreams.close()
