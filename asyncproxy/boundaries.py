@@ -74,6 +74,10 @@ class Workers(Protocol):
     def statistics(self) -> dict[str, int]:
         """``total``, ``busy`` and ``queued``."""
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that workers had turns, all workers added up."""
+
 
 class PollingThread(Protocol):
     """The way back to the polling thread, from any thread."""

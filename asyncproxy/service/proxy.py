@@ -25,6 +25,7 @@ from asyncproxy.polling.delivering import Deliveries
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
@@ -163,6 +164,10 @@ class Proxy:
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+
+    def metrics(self) -> bytes:
+        """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, self.doors).text()
 
     def stop(self) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
