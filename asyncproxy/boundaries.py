@@ -171,6 +171,9 @@ class Client(Sink, Protocol):
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
 
+    def reached(self) -> Any:
+        """The Twisted address of ours that the client has connected to."""
+
     def cut(self) -> None:
         """Close the connection so that the client cannot take the body for a whole one."""
 
