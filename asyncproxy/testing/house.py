@@ -4,6 +4,7 @@ below them that is real.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +32,7 @@ from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
 from asyncproxy.testing.wire import Wire
+from asyncproxy.watching.watchdog import Watchdog
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
 
@@ -143,6 +145,8 @@ class House:
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
         self.hooks = Hooks(self.flow)
+        self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
+        """Never started: nothing here happens on a thread."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, finder(self.bindings))
         self.clients: list[FakeClient] = []
@@ -185,7 +189,7 @@ class House:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
     def overview(self, limit: int = 1000) -> dict[str, Any]:
         """The snapshot and more, as ``/status`` shows it."""
