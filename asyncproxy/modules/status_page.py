@@ -36,6 +36,7 @@ dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabul
 dd small { font-size: .9rem; color: var(--dim) }
 .some dd { color: var(--accent) }
 .stages small { display: block; line-height: 1.4 }
+.below { margin-top: 1rem }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; background: var(--card); border: 1px solid var(--line);
   font-size: .9rem }
@@ -73,6 +74,7 @@ _STAGES: Final = {
     "TUNNELLING": "bytes go both ways",
 }
 _PARKED: Final = ("Waits for", "At", "Since", "Time left", "Request", "Module", "Client", "Id")
+_STALLED: Final = ("At", "For", "Module", "Request")
 _SERVERS: Final = ("Server", "Open", "Idle", "Opening", "Waiting")
 
 
@@ -84,6 +86,7 @@ def page(overview: Mapping[str, Any]) -> str:
         _tiles(_figures(overview)),
         "<h2>Requests by stage</h2>",
         f'<div class="stages">{_tiles(_stages(overview))}</div>',
+        *_watched(overview),
         "<h2>Upstream servers</h2>",
         _table(_SERVERS, [_server(*row) for row in overview["upstreams"].items()], "None has been asked yet."),
         "<h2>Parked requests</h2>",
@@ -120,6 +123,26 @@ def _tile(name: str, value: int, words: str) -> str:
     return f"<div{kind}><dt>{escape(name)}</dt><dd>{value:,} <small>{escape(words)}</small></dd></div>"
 
 
+def _watched(overview: Mapping[str, Any]) -> list[str]:
+    """What keeps a worker, or kept the polling thread, for too long, if anything does or did."""
+    parts, held = [], overview["held"]
+    if overview["stalled"]:
+        parts = ["<h2>Workers that are kept for long</h2>", _table(_STALLED, list(map(_stalled, overview["stalled"])))]
+    if held["holds"]:
+        times = f"{held['holds']:,} time{'s' if held['holds'] > 1 else ''}"
+        latest = f"{_code(held['latest']['at'])}, for {_lasting(held['latest']['for_s'])}"
+        words = (
+            f"The polling thread was held {times}, for {_lasting(held['longest_s'])} at most; the latest at {latest}."
+        )
+        parts.append(f'<p class="note below">{words}</p>')
+    return parts
+
+
+def _stalled(row: Mapping[str, Any]) -> list[str]:
+    module, identity = row["module"] or "a call from outside any request", row["id"] or ""
+    return [_code(row["at"]), _lasting(row["for_s"]), escape(module), _code(identity)]
+
+
 def _server(name: str, counts: Mapping[str, int]) -> list[str]:
     return [_code(name), *(f"{counts[key]:,}" for key in ("open", "idle", "opening", "waiting"))]
 
@@ -138,7 +161,7 @@ def _parked(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]], empty: str = "") -> str:
     """A table of cells that are HTML already; on a phone each cell shows its column's name."""
     if not rows:
         return f'<p class="note">{empty}</p>'

@@ -25,10 +25,10 @@ def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[st
     }
 
 
-def overview(flow: Flow, limit: int) -> dict[str, Any]:
-    """The `snapshot`, with ``version`` and ``uptime_s`` of the proxy, and ``upstreams``: the state of their pools."""
-    more = {"version": __version__, "uptime_s": flow.seconds() - flow.began}
-    return {**snapshot(flow, limit), **more, "upstreams": flow.around.upstreams.statistics()}
+def about(flow: Flow) -> dict[str, Any]:
+    """What the page shows beside the `snapshot`: ``version``, ``uptime_s``, and ``upstreams``, all pools."""
+    age = flow.seconds() - flow.began
+    return {"version": __version__, "uptime_s": age, "upstreams": flow.around.upstreams.statistics()}
 
 
 def _row(exchange: Exchange, now: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import overview, snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
@@ -167,11 +167,11 @@ class Proxy:
 
     def overview(self, limit: int = 1000) -> dict[str, Any]:
         """The snapshot and more, as ``/status`` shows it."""
-        return overview(self.flow, limit)
+        return {**self.snapshot(limit), **about(self.flow)}
 
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
-        return Metrics(self.flow, self.upstreams, self.doors).text()
+        return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
     def stop(self) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""

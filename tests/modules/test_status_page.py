@@ -62,6 +62,9 @@ def overview(**given: Any) -> dict[str, Any]:
         "parked": [],
         "parked_total": 0,
         "upstreams": {},
+        "stalled": [],
+        "stalled_total": 0,
+        "held": {"holds": 0, "longest_s": 0.0, "latest": None},
         **given,
     }
 
@@ -118,6 +121,18 @@ def test_a_parked_request_is_told_with_where_it_waits() -> None:
     assert "sleep 5 s 2.0 s 60.0 s GET /x" in text
 
 
+def test_what_keeps_a_worker_or_the_polling_thread_is_told() -> None:
+    stalled = [
+        {"id": "a-1", "module": "slow", "at": "slow.py:9", "for_s": 75.5},
+        {"id": None, "module": None, "at": "own.py:3", "for_s": 2.0},
+    ]
+    text = Seen(page(overview(stalled=stalled))).text
+    assert "slow.py:9 1 min 15 s slow a-1 own.py:3 2.0 s a call from outside any request Upstream" in text
+    held = {"holds": 2, "longest_s": 3.0, "latest": {"at": "fast.py:4", "for_s": 0.26}}
+    text = Seen(page(overview(held=held))).text
+    assert "was held 2 times, for 3.0 s at most; the latest at fast.py:4 , for 0.3 s." in text
+
+
 def test_what_is_too_much_for_a_page_is_said() -> None:
     assert "The 1 eldest of 20,000" in Seen(page(overview(parked=[row()], parked_total=20_000))).text
     assert "eldest" not in page(overview(parked=[row()], parked_total=1))
@@ -146,13 +161,14 @@ def test_nothing_that_others_have_a_hand_in_is_taken_for_html() -> None:
         parked_total=1,
         upstreams={HOSTILE: dict.fromkeys(("open", "idle", "opening", "waiting"), 0)},
         version=HOSTILE,
+        stalled=[{"id": HOSTILE, "module": HOSTILE, "at": HOSTILE, "for_s": 1.0}],
+        held={"holds": 1, "longest_s": 3.0, "latest": {"at": HOSTILE, "for_s": 0.25}},
     )
     seen = Seen(page(given))
-    plain = Seen(
-        page(overview(parked=[row()], parked_total=1, upstreams={"h": next(iter(given["upstreams"].values()))}))
-    )
+    tame = {"h": given["upstreams"][HOSTILE]}
+    plain = Seen(page({**given, "parked": [row()], "upstreams": tame, "version": "1"}))
     assert seen.elements == plain.elements
-    assert "".join(seen.texts).count(HOSTILE) == 9
+    assert "".join(seen.texts).count(HOSTILE) == 13
 
 
 def test_a_script_in_a_path_does_not_run() -> None:

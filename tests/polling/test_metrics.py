@@ -110,6 +110,7 @@ def test_workers_are_told() -> None:
     told = read(house)
     assert (told["workers",], told["workers_busy",], told["turns_queued",]) == (1, 0, 2)
     assert told["workers_busy_seconds_total",] == 0
+    assert (told["worker_stalls_total",], told["polling_holds_total",]) == (0, 0)
 
 
 def test_the_access_log_is_told_of_if_there_is_one() -> None:
