@@ -34,6 +34,10 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_queued: Count = 1000
     drain: SecondsOrZero = 30.0
     """Seconds that a stop lets exchanges finish; 0.0 cuts them at once."""
+    request_id_header: Annotated[str | None, read_by(values.field_name_or_none)] = "X-Request-ID"
+    """The field that tells a request's id to its upstream and its client; None: it is not told."""
+    trust_request_id: bool = False
+    """Whether a request keeps the id that its client gives in that field."""
     access_log: str | None = None
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"
 

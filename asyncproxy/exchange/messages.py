@@ -71,9 +71,9 @@ _TARGET: Final = re.compile(rb"/[!\"$-~]*|\*")
 class Request(Fields):
     """A client's request. Read it on any thread; its headers are read-only.
 
-    `id` is unique in the process's lifetime, `target` the bytes of the request line, `client` the peer's (address,
-    port), `route` the route it took. `stream` and `file` are the polling thread's: the body as it arrives, and when it
-    is whole; read them through `body`, `read`, `content` and `data`.
+    `id` is unique in the process's lifetime unless a trusted client chose it, `target` the bytes of the request line,
+    `client` the peer's (address, port), `route` the route it took. `stream` and `file` are the polling thread's: the
+    body as it arrives, and when it is whole; read them through `body`, `read`, `content` and `data`.
     """
 
     __slots__ = (
@@ -83,6 +83,7 @@ class Request(Fields):
         "file",
         "keep_alive",
         "length",
+        "mark",
         "method",
         "minor",
         "number",
@@ -106,6 +107,8 @@ class Request(Fields):
         self.file: IO[bytes] | None = None
         self.route: Any = None
         self.number = 0
+        self.mark = b""
+        """The field that tells `id` to the upstream and to the client; empty if it is not told."""
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
         self.onward: bytes | None = None
@@ -149,8 +152,13 @@ class Request(Fields):
 
     @property
     def id(self) -> str:
-        """The request's name in logs, on the status page, and to its upstreams."""
-        return f"{self.peer.prefix}-{self.number}"
+        """The request's name in logs, on the status page, to its upstream and to its client."""
+        given = self._derived.get("id") if self._derived is not None else None
+        return given or f"{self.peer.prefix}-{self.number}"
+
+    def take_id(self, given: str) -> None:
+        """Be called `given`, an id that a trusted client has chosen."""
+        self._once("id", lambda: given)
 
     @property
     def headers(self) -> Headers:

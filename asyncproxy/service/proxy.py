@@ -14,7 +14,8 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
-from asyncproxy.configuration.settings import Route
+from asyncproxy.configuration.settings import Route, Server
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
@@ -82,7 +83,11 @@ class Proxy:
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
         around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
-        limits: dict[str, int] = {"max_queued": server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        limits: dict[str, Any] = {
+            "max_queued": server.max_queued,
+            "spool_in_memory": self.settings.limits.spool,
+            "ids": request_ids(server),
+        }
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
@@ -167,6 +172,12 @@ class Proxy:
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"
         return f"<Proxy {where}>"
+
+
+def request_ids(server: Server) -> RequestIds | None:
+    """How requests' ids are told, by the settings."""
+    name = server.request_id_header
+    return None if name is None else RequestIds(name, trusted=server.trust_request_id)
 
 
 def address_text(address: Any) -> str:

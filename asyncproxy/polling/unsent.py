@@ -1,0 +1,13 @@
+"""Whether a transport still has something to send: no interface of Twisted's tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def has_unsent(transport: Any) -> bool:
+    """Whether bytes that were written to `transport` have not reached the kernel, as far as it can be known."""
+    for name in ("unsent", "dataBuffer", "_tempDataBuffer"):  # ours; Twisted's `FileDescriptor`
+        if getattr(transport, name, None):
+            return True
+    return False
