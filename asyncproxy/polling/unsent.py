@@ -7,7 +7,5 @@ from typing import Any
 
 def has_unsent(transport: Any) -> bool:
     """Whether bytes that were written to `transport` have not reached the kernel, as far as it can be known."""
-    for name in ("unsent", "dataBuffer", "_tempDataBuffer"):  # ours; Twisted's `FileDescriptor`
-        if getattr(transport, name, None):
-            return True
-    return False
+    # Ours; and what Twisted's `FileDescriptor` keeps, in two places.
+    return any(getattr(transport, name, None) for name in ("unsent", "dataBuffer", "_tempDataBuffer"))
