@@ -10,7 +10,7 @@ DEFAULT_LIMIT = 1000
 
 
 class Status(Module):
-    """``/status.json``, with ``?limit=`` rows of `parked` from ``?after=ID`` on, and ``/healthz``.
+    """``/status.json``, with ``?limit=`` rows of `parked` from ``?after=ID`` on, and ``/healthz``: 503 while draining.
 
     With `token` set, requests must carry ``Authorization: Bearer TOKEN``.
     """
@@ -27,7 +27,7 @@ class Status(Module):
         if request.method not in ("GET", "HEAD"):
             return Response.text("405 Method Not Allowed: the status is only read\n", 405, [("allow", "GET, HEAD")])
         if request.path == "/healthz":
-            return Response.text("ok\n")
+            return Response.text("draining\n", 503) if self.proxy.draining else Response.text("ok\n")
         if request.path == "/status.json":
             return self._status(request)
         return Response.text("404 Not Found: there are /status.json and /healthz\n", 404)
