@@ -36,6 +36,10 @@ class Module(Resource):
     whole_body: ClassVar[bool | None] = None
     """Whether the body is collected before `handle` is called; None is yes for a plain `handle`, no for an async one.
     """
+    start_timeout: ClassVar[float] = 60.0
+    """Seconds that `start` may take, what it awaits included."""
+    stop_timeout: ClassVar[float] = 10.0
+    """Seconds that `stop` may take."""
     proxy: Any = None
     """The running proxy, set before the first request: `proxy.snapshot()` says what it holds."""
 
@@ -58,6 +62,14 @@ class Module(Resource):
         offers. What it raises and is no error of `asyncproxy` is answered 500 and logged with file and line.
         """
         raise TypeError(f"{type(self).__name__} has no handle(self, request)")
+
+    def start(self) -> Awaitable[Any] | None:
+        """Get ready: called once, before the first request. What it raises keeps the proxy from starting."""
+        return None
+
+    def stop(self) -> Awaitable[Any] | None:
+        """Give back what `start` took: called once, after the last request, if `start` went well."""
+        return None
 
     @classmethod
     def is_async(cls) -> bool:

@@ -38,6 +38,12 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Turns that may wait for a worker. Beyond, a new request is answered 503."""
     drain: SecondsOrZero = 30.0
     """How long a stop lets running requests finish; ``"off"`` ends them at once."""
+    stall: SecondsOrNone = 1.0
+    """A worker busy for longer is told in the log, as is a polling thread held up; ``"off"`` has nobody watch."""
+    request_id_header: Annotated[str | None, read_by(values.field_name_or_none)] = "X-Request-ID"
+    """The field that tells a request's id to its upstream and its client; ``"off"`` tells it to nobody."""
+    trust_request_id: bool = False
+    """Whether a request keeps the id that its client gives in that field."""
     access_log: str | None = None
     """The file that gets a line for each request; ``"-"`` is standard output. There is none by default."""
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"

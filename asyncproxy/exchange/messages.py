@@ -78,6 +78,7 @@ class Request(Fields):
         "file",
         "keep_alive",
         "length",
+        "mark",
         "method",
         "minor",
         "number",
@@ -106,6 +107,8 @@ class Request(Fields):
         self.route: Any = None
         """The route that it took: ``route.path``, ``route.host``, ``route.upstream`` as configured."""
         self.number = 0
+        self.mark = b""
+        """The field that tells `id` to the upstream and to the client; empty if it is not told."""
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
         self.onward: bytes | None = None
@@ -149,8 +152,13 @@ class Request(Fields):
 
     @property
     def id(self) -> str:
-        """The request's name in logs and on the status page, unlike any other of the process."""
-        return f"{self.peer.prefix}-{self.number}"
+        """The request's name in logs, on the status page, to its upstream and to its client."""
+        given = self._derived.get("id") if self._derived is not None else None
+        return given or f"{self.peer.prefix}-{self.number}"
+
+    def take_id(self, given: str) -> None:
+        """Be called `given`, an id that a trusted client has chosen."""
+        self._once("id", lambda: given)
 
     @property
     def headers(self) -> Headers:

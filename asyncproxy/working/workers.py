@@ -128,6 +128,13 @@ class Workers:
                 self._latest = waiting[-1]
                 self._timer = self._clock.callLater(PATIENCE, self._look)
 
+    def runs(self) -> dict[int, Turn]:
+        """What each busy worker runs right now, by the ident of its thread. Any thread."""
+        threads = self._threads.copy()
+        return {
+            threads[number].ident or 0: turn for number, turn in self.running.copy().items() if number < len(threads)
+        }
+
     def statistics(self) -> dict[str, int]:
         """``total`` threads, ``busy`` ones, and turns ``queued``."""
         return {"total": self.total, "busy": len(self.running), "queued": len(self._waiting)}
@@ -180,7 +187,8 @@ class Workers:
 class _PoolCall:
     """A call of the ThreadPool face, as a turn."""
 
-    __slots__ = ("_args", "_call", "_kwargs", "_on_result", "_workers")
+    __slots__ = ("_args", "_call", "_kwargs", "_on_result", "_workers", "began")
+    exchange = None
 
     def __init__(
         self,
@@ -190,6 +198,7 @@ class _PoolCall:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
+        self.began = 0.0
         self._workers = workers
         self._on_result = on_result
         self._call = call
@@ -198,6 +207,7 @@ class _PoolCall:
 
     def run(self) -> None:
         """Run the call and tell its result, both here on the worker."""
+        self.began = time.monotonic()
         try:
             success, result = True, self._call(*self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - as a ThreadPool: it is the result
