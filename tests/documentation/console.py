@@ -62,8 +62,9 @@ class Terminals:
         line, printed = command
         words = shlex.split(line, comments=True)
         program = Path(words[0]).name
-        if program in KNOWN:
-            instead = KNOWN[program](words[1:])
+        known = KNOWN.get("venv" if words[1:3] == ["-m", "venv"] else program)
+        if known is not None:
+            instead = known(words[1:])
             if instead is None:
                 return None
             line, words = shlex.join(instead), instead
@@ -176,5 +177,6 @@ KNOWN: dict[str, Callable[[list[str]], list[str] | None]] = {
     "systemctl": _systemctl,
     "journalctl": _journalctl,
     "useradd": _useradd,
+    "venv": lambda words: None,
 }
 """Commands that are not run, each with its check, which may give one to be run in its place."""

@@ -55,10 +55,15 @@ class Reader:
         self.configuration: Mapping[str, Any] = {}
         """The page's latest whole configuration."""
         self._modules = set(sys.modules)
-        (folder / "examples").symlink_to(ROOT / "examples")
-        (folder / ".venv").symlink_to(sys.prefix)
+        for place in PLACES:
+            (folder / place.lstrip("/")).mkdir(parents=True)
         sys.modules[self.page.__name__] = self.page
         sys.path.insert(0, str(folder))
+
+    def read_in_the_repository(self) -> None:
+        """The README is read where the source is."""
+        (self.folder / "examples").symlink_to(ROOT / "examples")
+        (self.folder / ".venv").symlink_to(sys.prefix)
 
     def close(self) -> None:
         """End what the page has started, and forget what it has imported."""
@@ -101,7 +106,7 @@ class Reader:
             return
         self.write(name, block)
         compile(block.text, name, "exec")
-        if not Path(name).name.startswith(("test_", "conftest")):
+        if name.endswith(".py") and not Path(name).name.startswith("test_"):
             self._imported(name, block)
 
     def _imported(self, name: str, block: Block) -> None:
