@@ -388,6 +388,7 @@ class Flow:
         self.deadlines = deadlines
         self.around = around
         self.seconds = deadlines.seconds
+        self.began = self.seconds()
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory
         self.ids = ids
