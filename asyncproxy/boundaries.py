@@ -132,6 +132,7 @@ class Binding(Protocol):
     """A route, and the module that answers its requests; made by `service`."""
 
     path: str
+    host: str | None
     module: Any
     name: str
     blocking: bool
@@ -141,6 +142,8 @@ class Binding(Protocol):
     timeout: float | None
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""
+    tally: Any
+    """Its row of the books, once it has one."""
 
 
 class Client(Sink, Protocol):
@@ -149,6 +152,11 @@ class Client(Sink, Protocol):
     As a sink it takes the body of a response that was begun. Whole or cut, it says `Exchange.sent` when the last byte
     is out, and `Exchange.left` when the client has gone.
     """
+
+    status: int
+    """Of the latest response that was begun."""
+    sent: int
+    """Bytes of its body so far."""
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response; `block` has its fields, the body's length among them if it is to be told."""

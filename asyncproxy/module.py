@@ -25,16 +25,21 @@ Outcome = Response | Park | Awaitable[Any]
 class Module(Resource):
     """Answers requests. One instance serves all requests of its route, on any worker: guard what they share.
 
-    * `handle(request)`: plain, for one turn on a worker, with the request's body already whole; or ``async``, to await
-      what `asyncproxy` offers. It returns a `Response`, a `Park`, or an awaitable of a `Response`.
-    * ``blocking = False`` runs the turns on the polling thread: they must be short and never block.
-    * `whole_body` says whether the body is collected before `handle` is called; by default it is for a plain
-      `handle` and is not for an async one.
+    What a subclass annotates are its settings; they are given by name, as in a file: ``Orders(patience="30s")``.
+    Raises `SettingsError`, a ValueError, with all that is wrong with them. Made on the main thread, before anything
+    listens.
     """
 
     isLeaf = True
     blocking: ClassVar[bool] = True
+    """Whether turns run on a worker. If False they run on the polling thread: they must be short and never block."""
     whole_body: ClassVar[bool | None] = None
+    """Whether the body is collected before `handle` is called; None is yes for a plain `handle`, no for an async one.
+    """
+    start_timeout: ClassVar[float] = 60.0
+    """Seconds that `start` may take, what it awaits included."""
+    stop_timeout: ClassVar[float] = 10.0
+    """Seconds that `stop` may take."""
     proxy: Any = None
     """The running proxy, set before the first request: `proxy.snapshot()` says what it holds."""
 
@@ -51,8 +56,20 @@ class Module(Resource):
             setattr(self, name, value)
 
     def handle(self, request: Request) -> Outcome:
-        """Answer `request`."""
+        """Answer `request`: with a `Response`, or with a `Park` or an awaitable that leads to one.
+
+        Called on a worker, or on the polling thread if not `blocking`; an ``async def`` may await what `asyncproxy`
+        offers. What it raises and is no error of `asyncproxy` is answered 500 and logged with file and line.
+        """
         raise TypeError(f"{type(self).__name__} has no handle(self, request)")
+
+    def start(self) -> Awaitable[Any] | None:
+        """Get ready: called once, before the first request. What it raises keeps the proxy from starting."""
+        return None
+
+    def stop(self) -> Awaitable[Any] | None:
+        """Give back what `start` took: called once, after the last request, if `start` went well."""
+        return None
 
     @classmethod
     def is_async(cls) -> bool:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncproxy.configuration import (
@@ -174,6 +174,14 @@ def test_hosts_and_methods_are_stored_in_one_spelling():
         (
             {"server": {"listen": LISTEN, "access_log_format": "xml"}},
             'server.access_log_format: "xml" is neither "combined" nor "json"; write one of them',
+        ),
+        (
+            {"server": {"listen": LISTEN, "request_id_header": "X Request"}},
+            'server.request_id_header: "X Request" cannot carry an id; write for example "X-Request-ID", or "off"',
+        ),
+        (
+            {"server": {"listen": LISTEN, "request_id_header": "Connection"}},
+            'server.request_id_header: "Connection" cannot carry an id; write for example "X-Request-ID", or "off"',
         ),
         ({"server": 8080}, "server: must be a table, not 8080; write [server]"),
         ({"limits": {"head": 65536}}, 'limits.head: 65536 has no unit; write "65536B" or "64KiB"'),
@@ -456,6 +464,7 @@ anything = st.fixed_dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # it is, on a busy machine
 @given(anything)
 def test_whatever_is_written_is_settings_or_a_configuration_error(given_source):
     try:

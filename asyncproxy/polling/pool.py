@@ -67,7 +67,7 @@ class ServerPool:
 
     def acquire(self, forwarding: Forwarding, others: Sequence[ServerPool] = ()) -> None:
         """Give `forwarding` an idle connection, a new one, or a place in the line; `others` stand in for this one."""
-        forwarding.pool = self
+        forwarding.pool = forwarding.owner.server = self
         if others:
             forwarding.others = others
         if forwarding.timeout is None:

@@ -4,17 +4,20 @@
     process.py   ProxyService: a proxy alone in its process, its signals and its exit status
     proxy.py     Proxy: the rooms furnished, on anybody's reactor
     binding.py   routes with their modules
+    hooks.py     `start` and `stop` of modules
 
 This room alone may import the reactor, and that inside `Proxy.start`: all else is given its reactor or its clock.
 """
 
 from asyncproxy.service.binding import Bound, bind, bind_all, finder
 from asyncproxy.service.command import Options, install_uvloop_reactor, makeService
+from asyncproxy.service.hooks import NotStarted
 from asyncproxy.service.process import ProxyService
 from asyncproxy.service.proxy import Proxy, address_text
 
 __all__ = [
     "Bound",
+    "NotStarted",
     "Options",
     "Proxy",
     "ProxyService",

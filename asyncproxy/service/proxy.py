@@ -15,7 +15,8 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
-from asyncproxy.configuration.settings import Route
+from asyncproxy.configuration.settings import Route, Server
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
@@ -30,6 +31,7 @@ from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
+from asyncproxy.service.hooks import Hooks, awaited
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
@@ -52,19 +54,24 @@ class Proxy:
         self.bindings = bind_all(self.settings.route, source)
         self.reactor = reactor
         self._ports: list[Any] = []
+        self._ended: Deferred[None] | None = succeed(None)
         self.doors: list[Door] = []
 
     def start(self) -> Deferred[None]:
-        """Start the workers and listen. Fails with what kept it from listening, and leaves nothing behind."""
+        """Start the workers and the modules, then listen.
+
+        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind.
+        """
         if self.reactor is None:
             from twisted.internet import reactor
 
             self.reactor = reactor
+        self._ended = None
         self._build(self.reactor)
         self.workers.start()
         if self.settings.server.stall is not None:
             self.watchdog.start()
-        return Deferred.fromCoroutine(self._listen())
+        return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
         """Furnish the rooms."""
@@ -81,15 +88,21 @@ class Proxy:
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
         around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
-        limits: dict[str, int] = {"max_queued": server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        limits: dict[str, Any] = {
+            "max_queued": server.max_queued,
+            "spool_in_memory": self.settings.limits.spool,
+            "ids": request_ids(server),
+        }
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
+        self.hooks = Hooks(self.flow)
 
-    async def _listen(self) -> None:
+    async def _start(self) -> None:
         for bound in self.bindings:
             bound.module.proxy = self
         try:
+            await self.hooks.start(self.bindings)
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
@@ -133,8 +146,10 @@ class Proxy:
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
     def stop(self) -> Deferred[None]:
-        """Stop listening, end every exchange as if its client had left, and join the workers."""
-        return Deferred.fromCoroutine(self._stop())
+        """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
+        if self._ended is None:
+            self._ended = Deferred.fromCoroutine(self._stop())
+        return awaited(self._ended)
 
     async def _stop(self) -> None:
         ports, self._ports = self._ports, []
@@ -145,6 +160,7 @@ class Proxy:
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
         await self._let_finish()
+        await self.hooks.stop()
         self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
@@ -162,6 +178,12 @@ class Proxy:
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"
         return f"<Proxy {where}>"
+
+
+def request_ids(server: Server) -> RequestIds | None:
+    """How requests' ids are told, by the settings."""
+    name = server.request_id_header
+    return None if name is None else RequestIds(name, trusted=server.trust_request_id)
 
 
 def address_text(address: Any) -> str:

@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
+from asyncproxy.exchange.record import Record
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
@@ -20,8 +22,11 @@ from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import Resolver
+from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, finder
+from asyncproxy.service.hooks import Hooks
+from asyncproxy.service.proxy import request_ids
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -90,6 +95,12 @@ class FakeClient:
         return f"<FakeClient {self.wire!r}>"
 
 
+class Records(list[Record]):
+    """An access log in memory."""
+
+    put = list.append
+
+
 class House:
     """All rooms around fakes; nothing in it happens by itself.
 
@@ -123,8 +134,12 @@ class House:
         self.deadlines = self.make_deadlines(self.wheel)
         means = Means(self.network, self.deadlines, Resolver(self.names, self.wheel))
         self.upstreams = self.make_upstreams(settings.upstream, means)
+        self.records = Records()
+        """What an access log would have got."""
+        self.books = Books(Tally(), self.records, self.wheel.seconds)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
+        self.hooks = Hooks(self.flow)
         self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
         """Never started: nothing here happens on a thread."""
         self.bindings = list(bindings)
@@ -149,9 +164,15 @@ class House:
         """The flow."""
         return Flow(self.workers, self.lot, self.deadlines, around, **self.flow_limits())
 
-    def flow_limits(self) -> dict[str, int]:
+    def flow_limits(self) -> dict[str, Any]:
         """The limits that a flow is given."""
-        return {"max_queued": self.settings.server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        server = self.settings.server
+        return {
+            "max_queued": server.max_queued,
+            "spool_in_memory": self.settings.limits.spool,
+            "ids": request_ids(server),
+            "books": self.books,
+        }
 
     def fetch(self, fetch: Any) -> Deferred[Any]:
         """Whoever sends a module's fetches: here they wait in `fetches`."""

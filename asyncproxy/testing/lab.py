@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
+from asyncproxy.exchange.record import Record
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor
 from asyncproxy.testing.house import FakeClient
@@ -15,6 +20,7 @@ from asyncproxy.testing.servers import Servers, Upstream
 from asyncproxy.testing.sources import read_source
 from asyncproxy.testing.stepping import AtRandom, InOrder, Order, PollingRound, ShuffledRound, SteppedWorkers
 
+T = TypeVar("T")
 STEPS: Final = 50_000
 """Steps that may be needed to settle without an exchange; each exchange may add `STEPS_EACH`."""
 STEPS_EACH: Final = 200
@@ -47,7 +53,10 @@ class Lab:
     Used with ``with``, or by the fixture of the pytest plugin, a lab says at its end what was left behind;
     `allow_parked` says that parked requests are meant to be.
 
-    A lab is used on one thread. Raises `ConfigurationError` for a configuration that the proxy would refuse.
+    Modules are started when the lab is made, and stopped when it is; time goes on as far as that takes.
+
+    A lab is used on one thread. Raises `ConfigurationError` for a configuration that the proxy would refuse, and
+    `NotStarted` for a module that does not start.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class Lab:
         """All requests of clients, in order."""
         for module in self.modules:
             module.proxy = self
+        self._run(self.house.hooks.start(source.bindings))
 
     @property
     def module(self) -> Any:
@@ -216,6 +226,12 @@ class Lab:
         rows: list[dict[str, Any]] = self.house.snapshot(limit=len(self.house.flow.exchanges))["parked"]
         return rows
 
+    @property
+    def records(self) -> list[Record]:
+        """What the access log would say: a record for each request that is over, see `exchange.record`."""
+        self._look()
+        return list(self.house.records)
+
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What the proxy holds, as ``/status.json`` shows it."""
         self._look()
@@ -257,13 +273,27 @@ class Lab:
         if self._by_itself and self.seed is None:
             self.settle()
 
+    def _run(self, hooks: Coroutine[Any, Any, T]) -> T:
+        """Let `hooks` come to their end, however much time that takes: theirs is limited."""
+        ended = Deferred.fromCoroutine(hooks)
+        results: list[Any] = []
+        ended.addBoth(results.append)
+        self.settle()
+        while not results:
+            at = self.clock.next_time
+            assert at is not None, "hooks have a time-out"
+            self.advance(at - self.clock.seconds())
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return cast(T, results[0])
+
     # The end.
 
     def stop(self) -> list[str]:
         """Let every client leave and close all there is; what was left behind, a line each, as `left_behind` too.
 
         That is: requests that were still waiting, unless `allow_parked`; those that do not end though their client has
-        left; and answers of upstreams that nobody asked for.
+        left; modules whose `stop` failed; and answers of upstreams that nobody asked for.
         """
         if self._stopped:
             return self.left_behind
@@ -278,6 +308,7 @@ class Lab:
         self.settle()
         for exchange in self.house.flow.exchanges:
             self.left_behind.append(f"{exchange!r} does not end, though its client has left")
+        self.left_behind += self._run(self.house.hooks.stop())
         for name, _ in self._servers.kept:
             self.left_behind.append(f"an answer of upstream {name or 'of any name'}, for which nobody asked")
         self.house.deadlines.stop()

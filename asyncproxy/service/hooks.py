@@ -1,0 +1,112 @@
+"""`start` and `stop` of modules: who has been started, and so who is to be stopped.
+
+The rule: modules start one after the other, in the order of their routes, each within its `start_timeout`; the first
+that cannot keeps all from serving, and those before it are stopped again. They stop all at once, each within its
+`stop_timeout`; one that fails is logged, and changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from asyncproxy.exchange.errors import ClientGone
+from asyncproxy.module import Module
+from asyncproxy.polling.errands import Errand
+from asyncproxy.polling.failures import origin
+from asyncproxy.polling.flow import Flow
+from asyncproxy.service.binding import Bound
+
+_log = Logger()
+
+
+class NotStarted(RuntimeError):
+    """A module's `start` raised, or took too long: the text names route, module and line."""
+
+
+class Hooks:
+    """The modules that are started. Polling thread only."""
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._started: dict[int, Bound] = {}
+        """By the module's id: one that several routes share is started once."""
+        self._starting: Errand | None = None
+        self._closed = False
+
+    async def start(self, bindings: Iterable[Bound]) -> None:
+        """Start the modules of `bindings` that are not started. Raises `NotStarted`, with none of them started."""
+        began: list[Bound] = []
+        for bound in bindings:
+            if id(bound.module) in self._started:
+                continue
+            error = await self._run(bound, "start", bound.module.start_timeout)
+            if error is not None:
+                await self.stop(began)
+                raise NotStarted(_words(bound, "start", error)) from error
+            self._started[id(bound.module)] = bound
+            began.append(bound)
+
+    async def stop(self, bindings: Iterable[Bound] | None = None) -> list[str]:
+        """Stop the modules of `bindings`, or all; gives what went wrong, which is logged. One that starts is told."""
+        if bindings is None:
+            bindings = list(self._started.values())
+            self._closed = True
+            if self._starting is not None:
+                self._starting.call_off(ClientGone("the proxy stops"))
+        started = [bound for bound in bindings if self._started.pop(id(bound.module), None) is not None]
+        ends = [Deferred.fromCoroutine(self._stop(bound)) for bound in started]
+        return [words for words in await gatherResults(ends) if words]
+
+    async def _stop(self, bound: Bound) -> str:
+        error = await self._run(bound, "stop", bound.module.stop_timeout)
+        if error is None:
+            return ""
+        words = _words(bound, "stop", error)
+        _log.error("{words}", words=words)
+        return words
+
+    async def _run(self, bound: Bound, name: str, seconds: float) -> BaseException | None:
+        """Run one hook, if the module has its own; what it raised."""
+        call = getattr(bound.module, name)
+        if getattr(call, "__func__", None) is getattr(Module, name):
+            return None
+        if name == "start" and self._closed:
+            return ClientGone("the proxy stops")
+        ended: Deferred[BaseException | None] = Deferred()
+        errand = Errand(self._flow, bound, call, ended.callback)
+        if name == "start":
+            self._starting = errand
+        errand.begin(seconds)
+        error = await ended
+        if self._starting is errand:
+            self._starting = None
+        return error
+
+    def statistics(self) -> dict[str, int]:
+        """How many modules are started."""
+        return {"started": len(self._started)}
+
+    def __repr__(self) -> str:
+        starting = f", {self._starting!r}" if self._starting is not None else ""
+        return f"<Hooks of {len(self._started)} started modules{starting}>"
+
+
+def _words(bound: Bound, hook: str, error: BaseException) -> str:
+    where = f'route "{bound.host or ""}{bound.path}", module "{bound.name}"'
+    return f"{where}: {hook}() failed: {type(error).__name__}: {error}{origin(error)}"
+
+
+def awaited(deferred: Deferred[Any]) -> Deferred[Any]:
+    """Another Deferred with the result of `deferred`, for each who waits for the same thing."""
+    another: Deferred[Any] = Deferred()
+
+    def tell(result: Any) -> Any:
+        another.callback(result)
+        return result
+
+    deferred.addBoth(tell)
+    return another
