@@ -74,6 +74,10 @@ class Workers(Protocol):
     def statistics(self) -> dict[str, int]:
         """``total``, ``busy`` and ``queued``."""
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that workers had turns, all workers added up."""
+
 
 class PollingThread(Protocol):
     """The way back to the polling thread, from any thread."""
@@ -166,6 +170,9 @@ class Client(Sink, Protocol):
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
+
+    def reached(self) -> Any:
+        """The Twisted address of ours that the client has connected to."""
 
     def cut(self) -> None:
         """Close the connection so that the client cannot take the body for a whole one."""

@@ -408,6 +408,15 @@ class Reply(Response, Fields):
         return BodyPiece(self, whole=True)
 
 
+class Rendered(Reply):
+    """What a twisted.web Resource answers, its body on its way as an upstream's would be.
+
+    It was made here and passed through nobody, so it is told without a Via.
+    """
+
+    __slots__ = ()
+
+
 class Fetched:
     """The answer to `Request.fetch`, whole."""
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.messages import Fetched, Reply, Request  # noqa: F401 - in a base's text
+    from asyncproxy.exchange.messages import Fetched, Rendered, Reply, Request  # noqa: F401 - in a base's text
 
 T = TypeVar("T")
 READINESS_TIMEOUT = 60.0
@@ -198,6 +198,25 @@ class BodyPiece(Wait[bytes]):
     def describe(self) -> str:
         """Whether all of the body or a piece."""
         return "the whole body" if self.whole else "a piece of a body"
+
+
+class Render(Wait["Rendered"]):
+    """What a twisted.web Resource answers to `request`; `site` is the twisted.web Site that has the resource.
+
+    `prepath` and `postpath` are the path's segments above the site and below it, percent-decoded.
+    """
+
+    __slots__ = ("postpath", "prepath", "request", "site")
+
+    def __init__(self, request: Request, site: Any, prepath: list[bytes], postpath: list[bytes]) -> None:
+        self.request = request
+        self.site = site
+        self.prepath = prepath
+        self.postpath = postpath
+
+    def describe(self) -> str:
+        """Which resource."""
+        return f"resource {type(self.site.resource).__name__}"
 
 
 def described(awaited: object) -> str:

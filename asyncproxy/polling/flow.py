@@ -49,6 +49,7 @@ from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.upstream import Forwarding
+from asyncproxy.polling.web_request import WebChannel
 from asyncproxy.working.turns import CallTurn
 
 _log = Logger()
@@ -91,7 +92,8 @@ class Exchange(Life):
         """The turn that is queued or running."""
         self.parked: Parked | None = None
         """What the module's own line of code waits for."""
-        self.forwards: list[Forwarding] = []
+        self.forwards: list[Forwarding | WebChannel] = []
+        """What goes on after it has answered the module, until its body is through: called off at the end."""
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
         self.gone = False

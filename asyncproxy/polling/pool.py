@@ -331,6 +331,10 @@ class Upstreams:
         groups = {id(group): group for group in (*self._groups.values(), *self._by_url.values())}
         return [pool for group in groups.values() for pool in group.pools]
 
+    def named_pools(self) -> list[tuple[str, ServerPool]]:
+        """The pool of every server of the configuration, with the name of its group; so they are bounded."""
+        return [(name, pool) for name, group in self._groups.items() for pool in group.pools]
+
     def close(self) -> None:
         """Close every connection now."""
         for pool in self.pools():

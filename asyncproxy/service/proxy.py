@@ -18,18 +18,22 @@ from asyncproxy.configuration import ConfigurationError, Settings, Upstream, loa
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.modules.status import Status
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
+from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
+from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
 from asyncproxy.service.hooks import Hooks, awaited
 from asyncproxy.watching.watchdog import Watchdog
@@ -56,6 +60,8 @@ class Proxy:
         self._ports: list[Any] = []
         self._ended: Deferred[None] | None = succeed(None)
         self.doors: list[Door] = []
+        self.access_log: AccessLog | None = None
+        """While it runs, if it has one."""
 
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
@@ -93,7 +99,9 @@ class Proxy:
             "spool_in_memory": self.settings.limits.spool,
             "ids": request_ids(server),
         }
-        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        self.books = Books(Tally())
+        read = self.settings.admin is not None or server.access_log is not None
+        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
         self.hooks = Hooks(self.flow)
@@ -102,6 +110,7 @@ class Proxy:
         for bound in self.bindings:
             bound.module.proxy = self
         try:
+            self._open_access_log()
             await self.hooks.start(self.bindings)
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
@@ -110,6 +119,17 @@ class Proxy:
         except BaseException:
             await self.stop()
             raise
+
+    def _open_access_log(self) -> None:
+        server = self.settings.server
+        if server.access_log is not None:
+            self.books.log = self.access_log = AccessLog(server.access_log, server.access_log_format)
+            self.access_log.start()
+
+    def reopen_logs(self) -> None:
+        """Go on in a new access log, after the old one was renamed; see `AccessLog.reopen`."""
+        if self.access_log is not None:
+            self.access_log.reopen()
 
     async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
         first = bindings[0]
@@ -145,6 +165,10 @@ class Proxy:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
+    def metrics(self) -> bytes:
+        """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, self.doors).text()
+
     def stop(self) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
         if self._ended is None:
@@ -164,10 +188,17 @@ class Proxy:
         self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
+        self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()
         self.names.stop()
+
+    def _close_access_log(self) -> None:
+        log, self.access_log = self.access_log, None
+        if log is not None:
+            self.books.log = None
+            log.close()
 
     async def _let_finish(self) -> None:
         """Let modules clean up after clients that have left: their turns may still wait for a worker."""

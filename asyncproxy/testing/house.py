@@ -18,6 +18,7 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
@@ -99,6 +100,10 @@ class Records(list[Record]):
     """An access log in memory."""
 
     put = list.append
+
+    def statistics(self) -> dict[str, int]:
+        """All of them are written."""
+        return {"written": len(self), "dropped": 0, "waiting": 0, "failing": 0}
 
 
 class House:
@@ -185,6 +190,10 @@ class House:
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+
+    def metrics(self) -> bytes:
+        """Its figures, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, [self.door]).text()
 
     # Playing.
 

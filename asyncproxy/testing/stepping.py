@@ -91,6 +91,11 @@ class SteppedWorkers:
         """None of its turns runs on a thread that could be looked at."""
         return {}
 
+    @property
+    def busy_seconds(self) -> float:
+        """Turns take no time here."""
+        return 0.0
+
     def take(self, index: int = 0) -> Any:
         """A worker takes a turn, the eldest unless told, and runs it; the polling thread has not heard of its end."""
         turn = self.queue[index]

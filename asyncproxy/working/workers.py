@@ -64,6 +64,8 @@ class Workers:
         self._timer: DelayedCall | None = None
         self.running: dict[int, Turn] = {}
         """What each busy worker runs right now, by the worker's number."""
+        self._busy: list[tuple[float, float | None]] = [(0.0, None)] * total
+        """Of each worker, the seconds that it was busy before, and since when it is; replaced whole, for any reader."""
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -139,6 +141,12 @@ class Workers:
         """``total`` threads, ``busy`` ones, and turns ``queued``."""
         return {"total": self.total, "busy": len(self.running), "queued": len(self._waiting)}
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that workers were awake with turns, all of them added up, those that still are too. Any thread."""
+        now = time.monotonic()
+        return sum(before + (0.0 if since is None else now - since) for before, since in list(self._busy))
+
     def callInThread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run `call` on a worker, as Twisted's ThreadPool does; what it raises is reported."""
         self.callInThreadWithCallback(None, call, *args, **kwargs)
@@ -168,10 +176,13 @@ class Workers:
 
     def _take_turns(self, number: int) -> None:
         take, running, deliver = self._waiting.popleft, self.running, self._polling.deliver
+        before, since = self._busy[number][0], time.monotonic()
+        self._busy[number] = before, since
         while True:
             try:
                 turn = take()
             except IndexError:
+                self._busy[number] = before + time.monotonic() - since, None
                 return
             running[number] = turn
             turn.run()
