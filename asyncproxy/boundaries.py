@@ -31,6 +31,13 @@ class Clock(Protocol):
 class Turn(Protocol):
     """One uninterrupted run of module code."""
 
+    began: float
+    """When its run began, in seconds of the flow's clock; 0.0 before."""
+
+    @property
+    def exchange(self) -> Any:
+        """Whose code it runs; None for a call of the pool's ThreadPool face."""
+
     def run(self) -> None:
         """Run it, on a worker; never raises."""
 
@@ -42,6 +49,7 @@ class TurnOwner(Protocol):
     """Who asked for a turn."""
 
     main: bool
+    exchange: Any
 
     def turned(self, turn: Any) -> None:
         """The turn has ended."""
@@ -65,6 +73,10 @@ class Workers(Protocol):
 
     def statistics(self) -> dict[str, int]:
         """``total``, ``busy`` and ``queued``."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that workers had turns, all workers added up."""
 
 
 class PollingThread(Protocol):
@@ -124,6 +136,7 @@ class Binding(Protocol):
     """A route, and the module that answers its requests; made by `service`."""
 
     path: str
+    host: str | None
     module: Any
     name: str
     blocking: bool
@@ -133,6 +146,8 @@ class Binding(Protocol):
     timeout: float | None
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""
+    tally: Any
+    """Its row of the books, once it has one."""
 
 
 class Client(Sink, Protocol):
@@ -141,6 +156,11 @@ class Client(Sink, Protocol):
     As a sink it takes the body of a response that was begun. Whole or cut, it says `Exchange.sent` when the last byte
     is out, and `Exchange.left` when the client has gone.
     """
+
+    status: int
+    """Of the latest response that was begun."""
+    sent: int
+    """Bytes of its body so far."""
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response; `block` has its fields, the body's length among them if it is to be told."""

@@ -70,6 +70,7 @@ listen = ["tcp:{port}:interface=127.0.0.1"]
 workers = 5
 max_parked = 20000
 drain = "1s"
+{server}
 
 [upstream.bench]
 servers = ["http://127.0.0.1:{upstream_port}"]
@@ -78,6 +79,14 @@ servers = ["http://127.0.0.1:{upstream_port}"]
 path = "/"
 module = "{module}"
 upstream = "bench"
+"""
+UNSEEN = 'request_id_header = "off"'
+SEEN = """\
+access_log = "{where}/access.log"
+access_log_format = "json"
+
+[admin]
+listen = "tcp:{admin}:interface=127.0.0.1"
 """
 BUSY_ROUTES = """
 [[route]]

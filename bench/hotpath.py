@@ -1,6 +1,7 @@
 """Python time of one small GET through the flow, without sockets: what the kernel adds is the same for every design.
 
 python -m bench.hotpath [module]        # "reverse", or a dotted path
+python -m bench.hotpath --seen          # with ids, tally and records; what a log's own thread does comes on top
 python -m bench.hotpath --profile
 """
 
@@ -18,12 +19,15 @@ from twisted.internet.task import Clock
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import load
+from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.resolving import Resolver
+from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service import bind, finder
 
@@ -70,7 +74,16 @@ class Inline:
         self.ended: list[Any] = []
 
 
-def make(module: str) -> Any:
+class Forgotten:
+    """An access log that keeps nothing."""
+
+    def put(self, record: Any) -> None: ...
+
+    def statistics(self) -> dict[str, int]:
+        return {}
+
+
+def make(module: str, seen: bool = False) -> Any:
     """A function that takes one GET through."""
     settings = load(
         {
@@ -82,7 +95,9 @@ def make(module: str) -> Any:
     clock.seconds = time.monotonic  # type: ignore[method-assign]  # as in life: a C function
     deadlines = Deadlines(clock)
     upstreams = Upstreams(settings.upstream, None, Means(network, deadlines, Resolver(None, clock)))
-    flow = Flow(workers, ParkingLot(clock, KINDS), deadlines, Surroundings(None, upstreams))  # type: ignore[arg-type]
+    around = Surroundings(None, upstreams)  # type: ignore[arg-type]
+    more: dict[str, Any] = {"ids": RequestIds(), "books": Books(Tally(), Forgotten())} if seen else {}
+    flow = Flow(workers, ParkingLot(clock, KINDS), deadlines, around, **more)  # type: ignore[arg-type]
     bound = bind(settings.route[0])
     door = Door(flow, settings.limits, finder([bound]), only=bound)
     client = door.buildProtocol(None)
@@ -106,9 +121,10 @@ def main() -> None:
     """Print microseconds per request, the best of seven."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("module", nargs="?", default="reverse")
+    options.add_argument("--seen", action="store_true")
     options.add_argument("--profile", action="store_true")
     arguments = options.parse_args()
-    go = make(arguments.module)
+    go = make(arguments.module, arguments.seen)
     if arguments.profile:
         profile = cProfile.Profile()
         profile.runcall(lambda: [go() for _ in range(50_000)])

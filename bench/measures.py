@@ -292,6 +292,13 @@ NOT_HERE = ("nginx", "apache", "twisted", "asyncproxy-module")
 MEASURES = (
     Measure("small", "Small GET, 64 kept-alive connections, 200 bytes", small, small_lines(*SMALL_BARS)),
     Measure("unlike", "The same, no head like another", unlike, small_lines()),
+    Measure(
+        "seen",
+        "Small GET: JSON access log, metrics and request ids on, against all of them off",
+        small,
+        small_lines(Bar(1.25, None, "unseen", ("seen",))),
+        ("unseen", "seen"),
+    ),
     Measure("connect", "A new connection for each request", connecting, small_lines(Bar(2.5, 2.0, "nginx"))),
     Measure("down", "64 MiB down", down, LARGE),
     Measure("up", "64 MiB up", up, LARGE),

@@ -71,12 +71,13 @@ def twisted_proxy(place: Place) -> list[str]:
     return [sys.executable, "-m", "bench.twisted_proxy", str(place.port), str(place.upstream_port)]
 
 
-def asyncproxy(module: str) -> Callable[[Place], list[str]]:
-    """asyncproxy with one module on "/"."""
+def asyncproxy(module: str, server: str = "") -> Callable[[Place], list[str]]:
+    """asyncproxy with one module on "/", and more in its ``[server]``."""
 
     def command(place: Place) -> list[str]:
         template = configs.ASYNCPROXY + (configs.BUSY_ROUTES if place.busy else "")
-        config = place.write("proxy.toml", template, module=module)
+        more = server.format(where=place.where, admin=children.free_port() if "{admin}" in server else 0)
+        config = place.write("proxy.toml", template, module=module, server=more)
         return [*children.twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
 
     return command
@@ -88,6 +89,8 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "nginx": nginx,
     "apache": apache,
     "twisted": twisted_proxy,
+    "unseen": asyncproxy("reverse", configs.UNSEEN),
+    "seen": asyncproxy("reverse", configs.SEEN),
 }
 PACKAGES = {"nginx": "nginx-light", "apache2": "apache2", "wrk": "wrk"}
 

@@ -16,6 +16,8 @@ TITLES = {
     "nginx": "nginx",
     "apache": "Apache event",
     "twisted": "twisted.web.proxy",
+    "unseen": "reverse, all off",
+    "seen": "reverse, all on",
 }
 COMPARED = ("cpu", "rate", "p50", "p99", "memory")
 
@@ -116,9 +118,10 @@ def tables(results: Results, measures: Iterable[Measure], proxies: list[str]) ->
     """One table a measure, with the words of whatever failed."""
     parts = []
     for measure in measures:
-        head = ["", *[TITLES[proxy] for proxy in proxies], "bar", "verdict"]
-        parts.append(f"### {measure.title}\n\n{aligned([head, *rows(results, measure, proxies)])}")
-        for proxy in proxies:
+        shown = [proxy for proxy in proxies if (measure.name, proxy) in results.trials | results.failures]
+        head = ["", *[TITLES[proxy] for proxy in shown], "bar", "verdict"]
+        parts.append(f"### {measure.title}\n\n{aligned([head, *rows(results, measure, shown)])}")
+        for proxy in shown:
             parts += [f"- {TITLES[proxy]} FAILED: {why}" for why in results.failures.get((measure.name, proxy), [])]
     return "\n\n".join(parts)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncproxy.configuration import (
@@ -139,6 +139,12 @@ def test_off_and_zero_are_off_where_that_makes_sense():
     assert settings.route[0].timeout is None
 
 
+@pytest.mark.parametrize(("written", "seconds"), [("250ms", 0.25), ("off", None), ("0s", None)])
+def test_how_long_a_worker_may_be_kept_has_a_default_and_can_be_off(written, seconds):
+    assert load(source()).server.stall == 1.0
+    assert load({**source(), "server": {"listen": LISTEN, "stall": written}}).server.stall == seconds
+
+
 def test_a_route_may_name_a_url_which_becomes_a_group_of_that_name():
     settings = load(routed({"upstream": "http://H:9000/"}, {"path": "/b", "upstream": "http://h:9000"}))
     assert settings.upstream == {"http://h:9000": Upstream(servers=(Origin("http", "h", 9000),))}
@@ -168,6 +174,14 @@ def test_hosts_and_methods_are_stored_in_one_spelling():
         (
             {"server": {"listen": LISTEN, "access_log_format": "xml"}},
             'server.access_log_format: "xml" is neither "combined" nor "json"; write one of them',
+        ),
+        (
+            {"server": {"listen": LISTEN, "request_id_header": "X Request"}},
+            'server.request_id_header: "X Request" cannot carry an id; write for example "X-Request-ID", or "off"',
+        ),
+        (
+            {"server": {"listen": LISTEN, "request_id_header": "Connection"}},
+            'server.request_id_header: "Connection" cannot carry an id; write for example "X-Request-ID", or "off"',
         ),
         ({"server": 8080}, "server: must be a table, not 8080; write [server]"),
         ({"limits": {"head": 65536}}, 'limits.head: 65536 has no unit; write "65536B" or "64KiB"'),
@@ -435,7 +449,7 @@ toml = st.recursive(
     max_leaves=6,
 )
 tables = {
-    "server": ["listen", "workers", "drain", "access_log", "access_log_format"],
+    "server": ["listen", "workers", "drain", "stall", "access_log", "access_log_format"],
     "admin": ["listen", "token"],
     "limits": ["body", "head", "keep_alive", "head_timeout"],
 }
@@ -450,6 +464,7 @@ anything = st.fixed_dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # it is, on a busy machine
 @given(anything)
 def test_whatever_is_written_is_settings_or_a_configuration_error(given_source):
     try:

@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import quote
 
+from asyncproxy.exchange.forwarding import HOP_BY_HOP
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.exchange.routing import bare_host, normal_path
 from asyncproxy.exchange.units import duration, size
@@ -19,6 +20,8 @@ ENDPOINT: Final = "tcp:8080:interface=127.0.0.1"
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
 _HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_SPOKEN_FOR: Final = re.compile("|".join(("host", "content-.*", "date", "via", "server", *HOP_BY_HOP)))
 
 
 def lasting(value: object) -> float:
@@ -115,6 +118,16 @@ def access_log_format(value: object) -> str:
     if value not in ("combined", "json"):
         raise ValueError(f'{shown(value)} is neither "combined" nor "json"; write one of them')
     return str(value)
+
+
+def field_name_or_none(value: object) -> str | None:
+    """The name of a header field that says nothing about framing or routing, or None for "off"."""
+    if value == "off":
+        return None
+    text = value if isinstance(value, str) else ""
+    if not _FIELD_NAME.fullmatch(text) or _SPOKEN_FOR.fullmatch(text.lower()):
+        raise ValueError(f'{shown(value)} cannot carry an id; write for example "X-Request-ID", or "off"')
+    return text
 
 
 def token(value: object) -> str:

@@ -164,12 +164,12 @@ def without_length(block: bytes) -> bytes:
 
 
 def head_after_target(block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:
-    """The head of a request for an upstream from its version on: `block` as sifted, then ours.
+    """The head of a request for an upstream, between its target and its id: `block` as sifted, then ours.
 
     `host` is what the client asked for (X-Forwarded-Host), `client` the prepared block about the client, and `framing`
     what tells the body's length if `block` does not. HTTP/1.1 keeps the connection without a word.
     """
-    return b" HTTP/1.1%b%b\r\nX-Forwarded-Host: %b%b%b\r\n\r\n" % (block, client, host, VIA, framing)
+    return b" HTTP/1.1%b%b\r\nX-Forwarded-Host: %b%b%b" % (block, client, host, VIA, framing)
 
 
 def client_block(address: str, scheme: str) -> bytes:

@@ -92,12 +92,12 @@ class Life:
     `waiting` is the ledger's column that parked time is booked under: PARKED, or UPSTREAM.
     """
 
-    __slots__ = ("_trail", "stage", "waiting")
+    __slots__ = ("stage", "trail", "waiting")
 
     def __init__(self, now: float) -> None:
         self.stage = RECEIVING
         self.waiting = PARKED
-        self._trail: list[Any] = [now]
+        self.trail: list[Any] = [now]
 
     def enter(self, happening: str, now: float) -> None:
         """Take the step that `happening` means, at `now` seconds; the time spent so far goes on the trail."""
@@ -106,21 +106,21 @@ class Life:
             self.stage = TABLE[stage][happening]
         except KeyError:
             raise LifecycleError(f"{happening} cannot happen to an exchange that is {stage}") from None
-        trail = self._trail
+        trail = self.trail
         trail.append(self.waiting if stage is PARKED else stage)
         trail.append(now)
 
     def shorten_trail(self) -> None:
         """Keep the trail within bounds; to be called now and then in a life of many steps."""
-        if len(self._trail) > TRAIL_LIMIT:
-            self._trail = shortened(self._trail)
+        if len(self.trail) > TRAIL_LIMIT:
+            self.trail = shortened(self.trail)
 
     @property
     def ledger(self) -> Ledger:
         """Where the time went, up to the last step."""
-        return Ledger(self._trail)
+        return Ledger(self.trail)
 
     @property
     def began(self) -> float:
         """When the exchange began."""
-        return self._trail[0]  # type: ignore[no-any-return]
+        return self.trail[0]  # type: ignore[no-any-return]

@@ -254,8 +254,8 @@ def readable(fd: int | Any, timeout: float | None = None) -> Readiness:
     """Park until `fd`, a descriptor or an object with fileno(), can be read without blocking.
 
     The descriptor is duplicated and the duplicate owned, so the original may be closed meanwhile. Raises `ParkTimeout`
-    at the await after `timeout` seconds (without one after `READINESS_TIMEOUT`, unless the `Park` around it has its
-    own), OSError here if `fd` is no open descriptor.
+    at the await after `timeout` seconds (without one after 60, unless the `Park` around it has its own), OSError here
+    if `fd` is no open descriptor.
     """
     return Readiness(fd, writing=False, timeout=timeout)
 
@@ -275,7 +275,10 @@ def gather(*awaitables: Any) -> Gather:
 
 
 def on_reactor(call: Callable[..., Any], *args: Any, **kwargs: Any) -> OnReactor:
-    """Run `call` on the polling thread, where it must not block, and wait for its value or its Deferred's."""
+    """Run `call` on the polling thread, where it must not block, and wait for its value or its Deferred's.
+
+    Raises at the await what `call` raises, or what its Deferred fails with.
+    """
     return OnReactor(call, args, kwargs)
 
 

@@ -66,6 +66,8 @@ class ClientConnection(Due):
         "exchange",
         "peer",
         "request",
+        "sent",
+        "status",
         "transport",
     )
 
@@ -91,6 +93,8 @@ class ClientConnection(Due):
         self._continues = False
         """Whether the client waits for 100 Continue."""
         self._chunked = False
+        self.status = 0
+        self.sent = 0
 
     # Twisted's side.
 
@@ -321,9 +325,14 @@ class ClientConnection(Due):
             if status == 204:
                 block = without_length(block)
         self._chunked = False
+        self.status = status
+        self.sent = len(body)
+        mark = request.mark
+        if mark and self.door.id_key in block.lower():
+            block = self._without_id(block)
         plain = request.keep_alive and request.minor == 1 and self._framing is None and self.door.open
         options = b"" if plain else self._options()
-        self.transport.write(b"%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, options, body))
+        self.transport.write(b"%b%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, mark, options, body))
         self._done()
 
     def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
@@ -332,7 +341,16 @@ class ClientConnection(Due):
         self._chunked = not told and self.request.minor == 1
         if not told and self.request.minor == 0:
             self.request.keep_alive = False
+        self.status = status
+        self.sent = 0
+        if self.request.mark:
+            block = self._without_id(block) + self.request.mark
         self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[status], block, self._options()))
+
+    def _without_id(self, block: bytes) -> bytes:
+        """`block` without what an upstream or a module says of the request's id, which is ours to say."""
+        assert self.door.ids is not None
+        return self.door.ids.without(block)
 
     def _options(self) -> bytes:
         """What a head says of framing and connection besides the length; it is said here and nowhere else."""
@@ -349,6 +367,7 @@ class ClientConnection(Due):
 
     def piece(self, data: bytes) -> None:
         """Send a piece of the body."""
+        self.sent += len(data)
         self.transport.write(chunk(data) if self._chunked else data)
 
     def end(self) -> None:
@@ -386,10 +405,15 @@ class ClientConnection(Due):
     def _refuse_alone(self, error: ClientError) -> None:
         """Refuse what did not become an exchange; after a broken rule nothing more is read as a request."""
         if error.status not in (404, 405):
-            self.request = Request("GET", b"/")
+            self.request = Request("-", b"-", b"")
+            self.door.name(self, self.request)
             self._framing = _DROPPED
         self._body = None
+        request = self.request
         self.refuse(error.status, error.words, error.fields)
+        books = self.door.flow.books
+        if books is not None:
+            books.refused(request, error, self.sent)
 
     def _done(self) -> None:
         """The response's last byte is written: on to the next request, or to the close."""

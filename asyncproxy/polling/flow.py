@@ -19,6 +19,8 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Binding, Client, Surroundings, TurnOwner, Workers
 from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
+from asyncproxy.exchange.flags import flag_of
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
     BEGAN,
@@ -37,6 +39,7 @@ from asyncproxy.exchange.messages import Reply, Request, Response
 from asyncproxy.exchange.outcomes import Park
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
@@ -58,14 +61,17 @@ class Exchange(Life):
         "_asked",
         "_deadline",
         "_pumping",
+        "attempts",
         "binding",
         "client",
         "context",
+        "flag",
         "flow",
         "forwards",
         "gone",
         "parked",
         "request",
+        "server",
         "source",
         "started",
         "turn",
@@ -75,7 +81,7 @@ class Exchange(Life):
     def __init__(self, flow: Flow, binding: Binding, request: Request, client: Client) -> None:
         self.stage = RECEIVING
         self.waiting = PARKED
-        self._trail = [flow.seconds()]
+        self.trail = [flow.seconds()]
         self.flow = flow
         self.binding = binding
         self.request = request
@@ -90,6 +96,12 @@ class Exchange(Life):
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
         self.gone = False
+        self.flag = ""
+        """Why it did not go as it should, if it did not; see `exchange.flags`."""
+        self.attempts = 0
+        """How many times a server was asked for a forward."""
+        self.server: Any = None
+        """The pool of the latest one."""
         self.started = False
         """Whether the response's head is out."""
         self.verdict: ProxyError | None = None
@@ -231,6 +243,7 @@ class Exchange(Life):
 
     def failed(self, error: BaseException) -> None:
         """The module's line of code ended in `error`: the client is told by status, the log by file and line."""
+        self.flag = self.flag or flag_of(error)
         self.flow.log_failure(self, error)
         if self.gone:
             self.finish()
@@ -254,7 +267,9 @@ class Exchange(Life):
         """The client has closed its connection."""
         if not self.gone and self.stage != ENDED:
             self.gone = True
-            self.interrupt(ClientGone())
+            error = ClientGone()
+            self.flag = self.flag or flag_of(error)
+            self.interrupt(error)
 
     def late(self) -> None:
         """The route's time is up."""
@@ -323,6 +338,8 @@ class Exchange(Life):
         flow = self.flow
         flow.exchanges.discard(self)
         flow.served += 1
+        if flow.books is not None:
+            flow.books.finished(self)
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
@@ -356,6 +373,8 @@ class Flow:
         *,
         max_queued: int = 1000,
         spool_in_memory: int = 1 << 20,
+        ids: RequestIds | None = None,
+        books: Books | None = None,
     ) -> None:
         self.workers = workers
         self.lot = lot
@@ -364,6 +383,10 @@ class Flow:
         self.seconds = deadlines.seconds
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory
+        self.ids = ids
+        """How a request's id is told to its upstream and its client; None: it is not."""
+        self.books = books
+        """Where finished requests are written down; None: nobody reads of them."""
         self.exchanges: set[Exchange] = set()
         self.served = 0
         self.numbers = 0

@@ -58,12 +58,17 @@ class Door:
         self.scheme = scheme
         self._only = only
         self._by_host = by_host
+        ids = self.ids = flow.ids
+        self.id_key = b"" if ids is None else ids.key
+        self._marks = b"" if ids is None else ids.marks(flow.prefix)
+        self._takes_ids = ids is not None and ids.trusted
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
 
     def admit(self, client: ClientConnection, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
+        self.name(client, request)
         if not request.target.startswith(b"/"):
             _take_absolute_form(request)
         try:
@@ -73,11 +78,26 @@ class Door:
             raise _refusal(why) from None
         request.route = binding
         flow = self.flow
-        flow.numbers = request.number = flow.numbers + 1
-        request.peer = client.peer
         exchange = Exchange(flow, binding, request, client)
         flow.exchanges.add(exchange)
         return exchange
+
+    def name(self, client: ClientConnection, request: Request) -> None:
+        """Give `request` its id, and the field that tells it."""
+        flow = self.flow
+        flow.numbers = request.number = number = flow.numbers + 1
+        request.peer = client.peer
+        if self._marks:
+            request.mark = self._marks % number
+            if self._takes_ids:
+                self._take_given_id(request)
+
+    def _take_given_id(self, request: Request) -> None:
+        assert self.ids is not None
+        given = self.ids.given(request.block)
+        if given is not None:
+            request.take_id(given)
+            request.mark = self.ids.mark(given)
 
     def close_connections(self) -> None:
         """Close every connection now; their exchanges hear that the client has left."""

@@ -67,7 +67,7 @@ class ServerPool:
 
     def acquire(self, forwarding: Forwarding, others: Sequence[ServerPool] = ()) -> None:
         """Give `forwarding` an idle connection, a new one, or a place in the line; `others` stand in for this one."""
-        forwarding.pool = self
+        forwarding.pool = forwarding.owner.server = self
         if others:
             forwarding.others = others
         if forwarding.timeout is None:
@@ -330,6 +330,10 @@ class Upstreams:
         """The pool of every server."""
         groups = {id(group): group for group in (*self._groups.values(), *self._by_url.values())}
         return [pool for group in groups.values() for pool in group.pools]
+
+    def named_pools(self) -> list[tuple[str, ServerPool]]:
+        """The pool of every server of the configuration, with the name of its group; so they are bounded."""
+        return [(name, pool) for name, group in self._groups.items() for pool in group.pools]
 
     def close(self) -> None:
         """Close every connection now."""

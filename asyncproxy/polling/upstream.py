@@ -80,6 +80,7 @@ class Forwarding(Parked, Due):
     def begin(self) -> None:
         """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
         owner, request = self.owner, self.wait.request
+        owner.attempts += 1
         if request.length != 0 and request.file is None and body_stream(request).taken:
             raise RuntimeError("the request's body was read in pieces, or forwarded before: it cannot be sent again")
         upstreams, name = owner.flow.around.upstreams, self.wait.upstream or owner.binding.upstream
@@ -101,7 +102,7 @@ class Forwarding(Parked, Due):
             onward = self._head_passed_on()
         if target[0] != _SLASH:
             target = origin_form(target)
-        head = b"%b %b%b" % (request.method.encode(), target, onward)
+        head = b"%b %b%b%b\r\n\r\n" % (request.method.encode(), target, onward, request.mark)
         self.sent = request.length == 0
         connection.send(self, head, request.method)
         if not self.sent:
@@ -112,8 +113,8 @@ class Forwarding(Parked, Due):
         request = self.request
         framing = b"" if request.length is not None else CHUNKED
         if not request.host_value and not request.noted.hosts:
-            return head_after_target(self._host() + request.passed, b"", request.peer.block, framing)
-        onward = head_after_target(request.passed, request.host_value, request.peer.block, framing)
+            return head_after_target(self._host() + self._without_id(request.passed), b"", request.peer.block, framing)
+        onward = head_after_target(self._without_id(request.passed), request.host_value, request.peer.block, framing)
         request.onward = onward
         return onward
 
@@ -131,7 +132,11 @@ class Forwarding(Parked, Due):
         """The module's own fields: what they say of framing does not count, and the request's Host stands in."""
         fields = Block(self.wait.headers)
         host = b"" if fields.noted.hosts else b"\r\nHost: " + self.request.host_value
-        return host + without_length(fields.passed)
+        return host + self._without_id(without_length(fields.passed))
+
+    def _without_id(self, block: bytes) -> bytes:
+        """`block` without what the client says of the request's id, if an id is told behind it."""
+        return self.owner.flow.ids.without(block) if self.request.mark else block
 
     def _own_framing(self) -> bytes:
         """What tells the body's length beside fields of the module's own."""
@@ -209,6 +214,7 @@ class Forwarding(Parked, Due):
         reset = isinstance(error, UpstreamError) and error.why == "reset"
         if reset and connection is not None and connection.served and not started and self._may_send_again():
             self._retried = True
+            self.owner.attempts += 1
             connection.pool.connect_anew(self)
             return
         self._stop_body()
@@ -223,6 +229,7 @@ class Forwarding(Parked, Due):
         """No connection came about: nothing is sent, so another server of the group may be tried."""
         if self.others:
             another, self.others = self.others[0], self.others[1:]
+            self.owner.attempts += 1
             another.acquire(self)
         else:
             self.lost(error)

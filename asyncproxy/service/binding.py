@@ -28,6 +28,7 @@ class Bound:
         self.upstream = route.upstream
         self.timeout = route.timeout
         self.settings = route.settings
+        self.tally: Any = None
         self.at_once = not (self.blocking or self.is_async or self.whole_body or self.timeout is not None)
 
     def __repr__(self) -> str:

@@ -59,8 +59,6 @@ class ProxyService(Service):
         proxy = self.proxy
         proxy.reactor.callWhenRunning(_end_well_on_sigterm, proxy.reactor)
         _log.info("asyncproxy {version} listens on {what}", version=__version__, what=proxy.summary())
-        if proxy.settings.server.access_log is not None:
-            _log.warn("server.access_log is set, and this version writes no access log yet")
 
     def _could_not_start(self, failure: Any) -> None:
         """Most failures come before the reactor runs; then `startService` raises."""

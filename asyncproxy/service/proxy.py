@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -14,22 +15,28 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
-from asyncproxy.configuration.settings import Route
+from asyncproxy.configuration.settings import Route, Server
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.modules.status import Status
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
+from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
+from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
 from asyncproxy.service.hooks import Hooks, awaited
+from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
@@ -53,6 +60,8 @@ class Proxy:
         self._ports: list[Any] = []
         self._ended: Deferred[None] | None = succeed(None)
         self.doors: list[Door] = []
+        self.access_log: AccessLog | None = None
+        """While it runs, if it has one."""
 
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
@@ -66,6 +75,8 @@ class Proxy:
         self._ended = None
         self._build(self.reactor)
         self.workers.start()
+        if self.settings.server.stall is not None:
+            self.watchdog.start()
         return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
@@ -76,14 +87,21 @@ class Proxy:
         self.deliveries = Deliveries(wake_of(reactor))
         self.deadlines = Deadlines(clock)
         self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
+        self.watchdog = Watchdog(self.workers, self.deliveries, server.stall or math.inf)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
         around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
-        limits: dict[str, int] = {"max_queued": server.max_queued, "spool_in_memory": self.settings.limits.spool}
-        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        limits: dict[str, Any] = {
+            "max_queued": server.max_queued,
+            "spool_in_memory": self.settings.limits.spool,
+            "ids": request_ids(server),
+        }
+        self.books = Books(Tally())
+        read = self.settings.admin is not None or server.access_log is not None
+        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
         self.hooks = Hooks(self.flow)
@@ -92,6 +110,7 @@ class Proxy:
         for bound in self.bindings:
             bound.module.proxy = self
         try:
+            self._open_access_log()
             await self.hooks.start(self.bindings)
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
@@ -100,6 +119,17 @@ class Proxy:
         except BaseException:
             await self.stop()
             raise
+
+    def _open_access_log(self) -> None:
+        server = self.settings.server
+        if server.access_log is not None:
+            self.books.log = self.access_log = AccessLog(server.access_log, server.access_log_format)
+            self.access_log.start()
+
+    def reopen_logs(self) -> None:
+        """Go on in a new access log, after the old one was renamed; see `AccessLog.reopen`."""
+        if self.access_log is not None:
+            self.access_log.reopen()
 
     async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
         first = bindings[0]
@@ -133,7 +163,11 @@ class Proxy:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+
+    def metrics(self) -> bytes:
+        """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, self.doors).text()
 
     def stop(self) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
@@ -151,12 +185,20 @@ class Proxy:
             exchange.left()
         await self._let_finish()
         await self.hooks.stop()
+        self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop():
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
+        self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()
         self.names.stop()
+
+    def _close_access_log(self) -> None:
+        log, self.access_log = self.access_log, None
+        if log is not None:
+            self.books.log = None
+            log.close()
 
     async def _let_finish(self) -> None:
         """Let modules clean up after clients that have left: their turns may still wait for a worker."""
@@ -167,6 +209,12 @@ class Proxy:
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"
         return f"<Proxy {where}>"
+
+
+def request_ids(server: Server) -> RequestIds | None:
+    """How requests' ids are told, by the settings."""
+    name = server.request_id_header
+    return None if name is None else RequestIds(name, trusted=server.trust_request_id)
 
 
 def address_text(address: Any) -> str:

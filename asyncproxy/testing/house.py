@@ -4,6 +4,7 @@ below them that is real.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +13,26 @@ from twisted.internet.defer import Deferred
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
+from asyncproxy.exchange.record import Record
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import Resolver
+from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.service.binding import Bound, finder
 from asyncproxy.service.hooks import Hooks
+from asyncproxy.service.proxy import request_ids
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
 from asyncproxy.testing.wire import Wire
+from asyncproxy.watching.watchdog import Watchdog
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
 
@@ -89,6 +96,16 @@ class FakeClient:
         return f"<FakeClient {self.wire!r}>"
 
 
+class Records(list[Record]):
+    """An access log in memory."""
+
+    put = list.append
+
+    def statistics(self) -> dict[str, int]:
+        """All of them are written."""
+        return {"written": len(self), "dropped": 0, "waiting": 0, "failing": 0}
+
+
 class House:
     """All rooms around fakes; nothing in it happens by itself.
 
@@ -122,9 +139,14 @@ class House:
         self.deadlines = self.make_deadlines(self.wheel)
         means = Means(self.network, self.deadlines, Resolver(self.names, self.wheel))
         self.upstreams = self.make_upstreams(settings.upstream, means)
+        self.records = Records()
+        """What an access log would have got."""
+        self.books = Books(Tally(), self.records, self.wheel.seconds)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
         self.hooks = Hooks(self.flow)
+        self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
+        """Never started: nothing here happens on a thread."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, finder(self.bindings))
         self.clients: list[FakeClient] = []
@@ -147,9 +169,15 @@ class House:
         """The flow."""
         return Flow(self.workers, self.lot, self.deadlines, around, **self.flow_limits())
 
-    def flow_limits(self) -> dict[str, int]:
+    def flow_limits(self) -> dict[str, Any]:
         """The limits that a flow is given."""
-        return {"max_queued": self.settings.server.max_queued, "spool_in_memory": self.settings.limits.spool}
+        server = self.settings.server
+        return {
+            "max_queued": server.max_queued,
+            "spool_in_memory": self.settings.limits.spool,
+            "ids": request_ids(server),
+            "books": self.books,
+        }
 
     def fetch(self, fetch: Any) -> Deferred[Any]:
         """Whoever sends a module's fetches: here they wait in `fetches`."""
@@ -161,7 +189,11 @@ class House:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+
+    def metrics(self) -> bytes:
+        """Its figures, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, [self.door]).text()
 
     # Playing.
 

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
+from asyncproxy.exchange.record import Record
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor
 from asyncproxy.testing.house import FakeClient
@@ -224,6 +225,12 @@ class Lab:
         self._look()
         rows: list[dict[str, Any]] = self.house.snapshot(limit=len(self.house.flow.exchanges))["parked"]
         return rows
+
+    @property
+    def records(self) -> list[Record]:
+        """What the access log would say: a record for each request that is over, see `exchange.record`."""
+        self._look()
+        return list(self.house.records)
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What the proxy holds, as ``/status.json`` shows it."""

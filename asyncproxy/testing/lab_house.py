@@ -77,7 +77,6 @@ class LabHouse(House):
         """Fetches that nobody has looked at yet."""
         super().__init__(*args, **more)
         self.network.heard = deque()
-        self.flow.prefix = "lab"  # the same ids in each run
 
     def make_names(self) -> Names:
         """Every name has an address."""
@@ -101,6 +100,7 @@ class LabHouse(House):
     def make_flow(self, around: Surroundings) -> Flow:
         """One that remembers failures."""
         flow = _RememberingFlow(self.workers, self.lot, self.deadlines, around, **self.flow_limits())
+        flow.prefix = "lab"  # the same ids in each run
         flow.failures = self.failures
         return flow
 

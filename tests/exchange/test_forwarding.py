@@ -150,7 +150,7 @@ def test_an_upstreams_head_is_the_clients_then_ours() -> None:
     client = client_block("192.0.2.1", "http")
     assert head_after_target(b"\r\nHost: a\r\nX: y", b"a", client, b"\r\nContent-Length: 3") == (
         b" HTTP/1.1\r\nHost: a\r\nX: y\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
-        b"X-Forwarded-Host: a\r\nVia: 1.1 asyncproxy\r\nContent-Length: 3\r\n\r\n"
+        b"X-Forwarded-Host: a\r\nVia: 1.1 asyncproxy\r\nContent-Length: 3"
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncproxy.exchange import lifecycle
-from asyncproxy.exchange.ledger import COLUMNS, Ledger, shortened
+from asyncproxy.exchange.ledger import COLUMNS, Ledger, parks_in, shortened, spent
 from asyncproxy.exchange.lifecycle import HAPPENINGS, STAGES, TABLE, Life, LifecycleError
 
 PAIRS = list(itertools.product(STAGES, HAPPENINGS))
@@ -111,8 +111,9 @@ def test_a_life_of_very_many_steps_keeps_a_short_trail_with_the_same_ledger() ->
     assert life.ledger["working"] == pytest.approx(2500)
     assert life.ledger["parked"] == pytest.approx(5000)
     assert life.ledger.total == pytest.approx(now)
+    assert parks_in(life.trail) == 10_000
     assert life.began == 0.0
-    assert len(life._trail) <= lifecycle.TRAIL_LIMIT + 2
+    assert len(life.trail) <= lifecycle.TRAIL_LIMIT + 2
 
 
 stages = st.sampled_from(["RECEIVING", "QUEUED", "WORKING", "PARKED", "UPSTREAM", "RESPONDING"])
@@ -126,6 +127,23 @@ def test_a_shortened_trail_has_the_same_ledger_beginning_and_end(began: float, s
     short = shortened(trail)
     assert short[0] == trail[0]
     assert short[-1] == trail[-1]
-    assert len(short) == 1 + 2 * len({stage for stage, _ in steps})
+    assert len(short) == 3 + 2 * len({stage for stage, _ in steps})
+    assert parks_in(short) == parks_in(shortened(short)) == sum(stage in ("PARKED", "UPSTREAM") for stage, _ in steps)
     for column in COLUMNS:
         assert Ledger(short)[column] == pytest.approx(Ledger(trail)[column], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trail", "columns", "parks"),
+    [
+        ([1.0], {}, 0),
+        ([1.0, "RECEIVING", 3.0, "UPSTREAM", 7.0], {"receiving": 2, "upstream": 4}, 1),
+        ([1.0, "RECEIVING", 3.0, "PARKED", 7.0], {"receiving": 2, "parked": 4}, 1),
+        ([1.0, "RECEIVING", 1.0, "UPSTREAM", 2.0, "RESPONDING", 5.0], {"upstream": 1, "sending": 3}, 1),
+        ([0.0, "QUEUED", 1.0, "WORKING", 3.0, "PARKED", 6.0, "UPSTREAM", 10.0, "TUNNELLING", 15.0],
+         {"queued": 1, "working": 2, "parked": 3, "upstream": 4, "sending": 5}, 2),
+    ],
+)  # fmt: skip
+def test_what_was_spent_is_told_without_a_ledger(trail: list[object], columns: dict[str, float], parks: int) -> None:
+    assert spent(trail) == tuple(columns.get(column, 0) for column in COLUMNS)
+    assert parks_in(trail) == parks

@@ -1,0 +1,183 @@
+r"""What the access log says of one request, and the two ways of saying it.
+
+A `Record` is made on the polling thread for every request, so making one only gathers: text is made of it on the
+access log's own thread. Whatever clients and upstreams had a hand in is escaped there, so that no request can forge a
+line or move a terminal's cursor: in `combined` as nginx does, ``\x22`` for a quote, and in JSON as JSON does.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from asyncproxy.exchange.ledger import Spent
+
+BLOCK_KEPT: Final = 2048
+"""Bytes of a request's fields that a record may hold on to; of a longer block only what is logged is kept."""
+FIELD_KEPT: Final = 1024
+"""Bytes of Referer and of User-Agent that are then kept."""
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UNSAFE: Final = re.compile(rb"[^ !#-\[\]-~]")
+_LOGGED: Final = re.compile(rb"(?i:\r\n(referer|user-agent):)[ \t]*([^\r]*)")
+_CLIENT_LEFT: Final = 499
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One request, after its end. Its fields are given by position: it is made for every request."""
+
+    time: float
+    """When it began, seconds since 1970 (UTC)."""
+    client: str
+    """The client's address."""
+    method: str
+    target: bytes
+    """As received."""
+    minor: int
+    """Of the HTTP version, 1.`minor`."""
+    status: int
+    """Of the response; 0 if the client left before there was one."""
+    size: int
+    """Bytes of the response's body, as far as it was sent."""
+    duration: float
+    """Seconds from begin to end."""
+    route: str
+    """The route's path; empty for what was refused before a route was found, as is `module`."""
+    module: str
+    upstream: Any
+    """The server that answered, or was asked last: whatever `str` makes an address of. None if none was asked."""
+    attempts: int
+    """How many times a server was asked."""
+    spent: Spent
+    """Seconds by column; see `ledger.spent`."""
+    parks: int
+    id: str
+    flag: str
+    """Why it ended as it did, see `flags`; empty for an ordinary answer."""
+    block: bytes
+    """The request's fields, by way of `kept`: Referer and User-Agent are read from it when the line is made."""
+
+
+def kept(block: bytes) -> bytes:
+    """What a record keeps of a request's header block: all of a usual one, for taking it apart would cost more."""
+    if len(block) <= BLOCK_KEPT:
+        return block
+    return b"".join(b"\r\n%b: %b" % (name, value[:FIELD_KEPT]) for name, value in _LOGGED.findall(block)[:2])
+
+
+def combined(record: Record) -> str:
+    """A line of the Apache combined format, without its end; times are UTC.
+
+    A client that left before its answer has status 499, as nginx has it: readers of this format want a number.
+    """
+    referer, agent = _referer_and_agent(record.block)
+    status, size = record.status or _CLIENT_LEFT, record.size or "-"
+    line = f"{_escaped(record.method.encode())} {_escaped(record.target)} HTTP/1.{record.minor}"
+    who, when = _escaped(record.client.encode()), _stamp(int(record.time))
+    return f'{who} - - {when} "{line}" {status} {size} "{_escaped(referer) or "-"}" "{_escaped(agent) or "-"}"'
+
+
+class _Seconds(msgspec.Struct, frozen=True, gc=False):
+    """The ledger in a line, by the names of `ledger.COLUMNS`."""
+
+    receiving: float
+    queued: float
+    working: float
+    parked: float
+    upstream: float
+    sending: float
+
+
+class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
+    """A line of JSON; seconds are rounded to microseconds."""
+
+    time: str
+    client: str
+    method: str
+    target: str
+    http: str
+    status: int
+    size: int
+    duration_s: float
+    route: str
+    module: str
+    upstream: str | None
+    attempts: int
+    ledger_s: _Seconds
+    parks: int
+    id: str
+    flag: str
+    referer: str
+    user_agent: str
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def as_json(record: Record) -> bytes:
+    """A line of JSON, without its end: one object, with the same keys for every request; times are UTC."""
+    time = record.time
+    referer, agent = _referer_and_agent(record.block)
+    upstream = record.upstream
+    return _encode(
+        _Line(
+            f"{_instant(int(time))}.{int(time % 1 * 1000):03d}Z",
+            record.client,
+            record.method,
+            _text(record.target),
+            "1.1" if record.minor else "1.0",
+            record.status,
+            record.size,
+            round(record.duration, 6),
+            record.route,
+            record.module,
+            None if upstream is None else str(upstream),
+            record.attempts,
+            _Seconds(*[seconds and round(seconds, 6) for seconds in record.spent]),
+            record.parks,
+            record.id,
+            record.flag,
+            _text(referer),
+            _text(agent),
+        )
+    )
+
+
+@lru_cache(256)  # requests of one connection mostly have the same block
+def _referer_and_agent(block: bytes) -> tuple[bytes, bytes]:
+    found = {name.lower(): value.rstrip(b" \t") for name, value in reversed(_LOGGED.findall(block))}
+    return found.get(b"referer", b""), found.get(b"user-agent", b"")
+
+
+def _text(raw: bytes) -> str:
+    r"""Bytes as people read them: UTF-8, and ``\xff`` for what is none or does not print."""
+    text = raw.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else "".join(one if one.isprintable() else _hexadecimal(one) for one in text)
+
+
+def _hexadecimal(one: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in one.encode())
+
+
+def _escaped(raw: bytes) -> str:
+    r"""`raw` in visible ASCII: other bytes, quotes and backslashes are ``\xHH``."""
+    return _UNSAFE.sub(_as_hexadecimal, raw).decode()
+
+
+def _as_hexadecimal(found: re.Match[bytes]) -> bytes:
+    return b"\\x%02X" % found[0][0]
+
+
+@lru_cache(8)
+def _stamp(seconds: int) -> str:
+    """As in ``[10/Oct/2000:13:55:36 +0000]``, in English whatever the locale."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"[{at.day:02d}/{_MONTHS[at.month - 1]}/{at.year:04d}:{at:%H:%M:%S} +0000]"
+
+
+@lru_cache(8)
+def _instant(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -1,0 +1,139 @@
+"""What requests came to, counted as they end: by route, status class and how long they took. Polling thread only.
+
+The rule: everything is bounded. Rows are made for routes, which the configuration bounds, and never for what a client
+sends; durations are counted in fixed buckets. It costs each request a microsecond; sums and text are made of it when
+somebody asks (`metrics`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any, Final
+
+from asyncproxy.exchange.ledger import Spent
+
+BOUNDS: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    1800.0,
+)
+"""Upper bounds of the buckets in seconds: a small forward takes one millisecond, a long poll half an hour."""
+CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""Classes of status; ``none`` is for clients that left before their answer."""
+
+
+class Histogram:
+    """How many durations there were up to each bound, and their sum."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a duration."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+    def statistics(self) -> dict[str, Any]:
+        """``count``, ``sum`` in seconds, and ``buckets``: how many in each, those beyond the last bound at its end."""
+        return {"count": self.count, "sum": self.sum, "buckets": list(self.counts)}
+
+    def __repr__(self) -> str:
+        count = self.count
+        return f"<Histogram {count}, {self.sum / count:.4f} s on average>" if count else "<Histogram empty>"
+
+
+class RouteTally:
+    """What the requests of one route came to."""
+
+    __slots__ = ("by_class", "durations", "label", "parks", "queue_waits", "upstream_waits")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.by_class = [0] * len(CLASSES)
+        """How many, in the order of `CLASSES`."""
+        self.durations = Histogram()
+        self.queue_waits = Histogram()
+        """Of those requests that waited for a worker."""
+        self.upstream_waits = Histogram()
+        """Of those that waited for an upstream."""
+        self.parks = 0
+
+    def finished(self, status: int, spent: Spent, total: float, parks: int) -> None:
+        """Count a request that ended with `status`, 0 for none, after `total` seconds; `spent` is its ledger."""
+        self.by_class[status // 100] += 1
+        durations = self.durations  # as `Histogram.add`, without the calls
+        durations.counts[bisect_left(BOUNDS, total)] += 1
+        durations.sum += total
+        upstream = spent[4]
+        if upstream:
+            waits = self.upstream_waits
+            waits.counts[bisect_left(BOUNDS, upstream)] += 1
+            waits.sum += upstream
+        if spent[1]:
+            self.queue_waits.add(spent[1])
+        if parks:
+            self.parks += parks
+
+    def statistics(self) -> dict[str, Any]:
+        """All of it; ``requests`` by class, those that there were."""
+        return {
+            "requests": {name: count for name, count in zip(CLASSES, self.by_class, strict=True) if count},
+            "parks": self.parks,
+            "durations": self.durations.statistics(),
+            "queue_waits": self.queue_waits.statistics(),
+            "upstream_waits": self.upstream_waits.statistics(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<RouteTally {self.label}: {sum(self.by_class)} requests, {self.parks} parks>"
+
+
+class Tally:
+    """A row for each route, and what was refused before a route was found."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, RouteTally] = {}
+        self.refused_by_class = [0] * len(CLASSES)
+
+    def row(self, path: str, host: str | None = None) -> RouteTally:
+        """The row of the route with this path and host; routes that differ in methods alone share one."""
+        label = f"{host or ''}{path}"
+        row = self.rows.get(label)
+        if row is None:
+            self.rows[label] = row = RouteTally(label)
+        return row
+
+    def refused(self, status: int) -> None:
+        """Count a request that no route was asked about, or that no route takes."""
+        self.refused_by_class[status // 100] += 1
+
+    def statistics(self) -> dict[str, Any]:
+        """``routes`` with the statistics of each, and ``refused`` by class."""
+        refused = {name: count for name, count in zip(CLASSES, self.refused_by_class, strict=True) if count}
+        return {"routes": {label: row.statistics() for label, row in self.rows.items()}, "refused": refused}
+
+    def __repr__(self) -> str:
+        requests = sum(sum(row.by_class) for row in self.rows.values())
+        return f"<Tally {requests} requests on {len(self.rows)} routes, {sum(self.refused_by_class)} refused>"

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncproxy.exchange.origin import Origin
+from asyncproxy.exchange.record import BLOCK_KEPT, FIELD_KEPT, Record, as_json, combined, kept
+
+BLOCK = b"\r\nHost: a\r\nReferer: http://from/\r\nuser-agent: \tcurl/8 \r\nX: y"
+
+
+def record(**given: Any) -> Record:
+    fields: dict[str, Any] = {
+        "time": 1_700_000_000.25,
+        "client": "127.0.0.1",
+        "method": "GET",
+        "target": b"/x?y=1",
+        "minor": 1,
+        "status": 200,
+        "size": 12,
+        "duration": 1.25,
+        "route": "/",
+        "module": "reverse",
+        "upstream": Origin("http", "h", 9000),
+        "attempts": 1,
+        "spent": (0.25, 0.0, 0.0, 0.0, 0.9999999, 0.0),
+        "parks": 1,
+        "id": "abc-7",
+        "flag": "",
+        "block": BLOCK,
+    }
+    return Record(*{**fields, **given}.values())
+
+
+def test_a_combined_line_is_apache_s() -> None:
+    assert combined(record()) == (
+        '127.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /x?y=1 HTTP/1.1" 200 12 "http://from/" "curl/8"'
+    )
+
+
+def test_what_a_combined_line_does_not_know_is_a_dash() -> None:
+    assert combined(record(size=0, block=b"\r\nReferer: ", minor=0)).endswith('"GET /x?y=1 HTTP/1.0" 200 - "-" "-"')
+
+
+def test_a_client_that_left_has_a_number_that_readers_of_combined_lines_know() -> None:
+    assert '" 499 - "' in combined(record(status=0, size=0))
+    assert json.loads(as_json(record(status=0)))["status"] == 0
+
+
+def test_a_json_line_has_all_of_it() -> None:
+    assert json.loads(as_json(record(flag="UT"))) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "client": "127.0.0.1",
+        "method": "GET",
+        "target": "/x?y=1",
+        "http": "1.1",
+        "status": 200,
+        "bytes": 12,
+        "duration_s": 1.25,
+        "route": "/",
+        "module": "reverse",
+        "upstream": "http://h:9000",
+        "attempts": 1,
+        "ledger_s": {"receiving": 0.25, "queued": 0, "working": 0, "parked": 0, "upstream": 1.0, "sending": 0},
+        "parks": 1,
+        "id": "abc-7",
+        "flag": "UT",
+        "referer": "http://from/",
+        "user_agent": "curl/8",
+    }
+
+
+def test_a_request_that_asked_no_upstream_says_so() -> None:
+    assert json.loads(as_json(record(upstream=None)))["upstream"] is None
+
+
+def test_the_first_of_repeated_fields_counts() -> None:
+    block = b"\r\nUser-Agent: one\r\nUser-Agent: two"
+    assert json.loads(as_json(record(block=block)))["user_agent"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b'a"b\\c', r"a\x22b\x5Cc"),
+        (b"a\nb\x1b[2J\x7f", r"a\x0Ab\x1B[2J\x7F"),
+        ("ü".encode(), r"\xC3\xBC"),
+        (b"\xff", r"\xFF"),
+    ],
+)
+def test_a_combined_line_is_escaped_as_nginx_does(raw: bytes, said: str) -> None:
+    line = combined(record(target=b"/" + raw, block=b"\r\nUser-Agent: " + raw))
+    assert f'"GET /{said} HTTP/1.1"' in line
+    assert line.endswith(f'"{said}"')
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"), [("ü".encode(), "ü"), (b"\xff", r"\xff"), (b"\x1b[2J", r"\x1b[2J"), (b"\xc2\x9b", r"\xc2\x9b")]
+)
+def test_a_json_line_is_text_that_prints(raw: bytes, said: str) -> None:
+    assert json.loads(as_json(record(target=raw)))["target"] == said
+
+
+@given(st.binary(), st.binary(), st.text())
+def test_no_request_makes_two_lines_or_more_fields(target: bytes, agent: bytes, client: str) -> None:
+    one = record(target=target, block=b"\r\nUser-Agent: " + agent, client=client.encode("utf-8", "replace").decode())
+    line = combined(one)
+    assert line.isascii()
+    assert line.isprintable()
+    assert line.count('"') == 6
+    assert b"\n" not in as_json(one)
+    json.loads(as_json(one))
+
+
+def test_a_record_holds_on_to_a_bounded_part_of_a_long_head() -> None:
+    assert kept(BLOCK) is BLOCK
+    long = b"\r\nX: " + b"x" * BLOCK_KEPT + BLOCK + b"\r\nReferer: " + b"y" * 60_000
+    assert json.loads(as_json(record(block=kept(long))))["user_agent"] == "curl/8"
+    assert len(kept(b"\r\nReferer: " + b"y" * 60_000 + BLOCK)) < 2 * FIELD_KEPT
+    assert len(kept(b"\r\nUser-Agent: x" * 5_000)) < 100

@@ -1,0 +1,248 @@
+"""What is written down of a request once it is over: one record and one row of the tally, whatever became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asyncproxy import Module, Park, Request, Response, UpstreamError, sleep
+from asyncproxy.exchange.record import Record
+from asyncproxy.testing import Lab
+from tests.fakes import GET, SERVER, House
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def record_of(house: House) -> Record:
+    """The one that was written, and counted too."""
+    (record,) = house.records
+    rows = house.books.tally.rows.values()
+    counted = sum(sum(row.by_class) for row in rows) + sum(house.books.tally.refused_by_class)
+    assert counted == 1
+    return record
+
+
+def test_a_forwarded_request_is_written_down_at_its_end() -> None:
+    house = House(route={"path": "/"})
+    house.advance(1000)
+    began = house.wheel.seconds()
+    client = house.connect()
+    client.send(b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\r\n")
+    house.settle()
+    house.advance(2)
+    assert not house.records
+    house.upstream().answer(OK)
+    house.settle()
+    record = record_of(house)
+    assert (record.client, record.method, record.target, record.minor) == ("127.0.0.1", "GET", b"/a?b=c", 1)
+    assert (record.status, record.size, record.duration, record.time) == (200, 2, 2.0, began)
+    assert (record.route, record.module, str(record.upstream), record.attempts) == ("/", "reverse", SERVER, 1)
+    assert (record.spent, record.parks, record.flag) == ((0.0, 0.0, 0.0, 0.0, 2.0, 0.0), 1, "")
+    assert record.id.endswith("-1")
+    assert record.block == b"\r\nHost: a\r\nUser-Agent: test"
+    row = house.books.tally.row("/")
+    assert (row.by_class, row.parks, row.upstream_waits.sum) == ([0, 0, 1, 0, 0, 0], 1, 2.0)
+
+
+def test_requests_of_one_connection_have_a_record_each() -> None:
+    house = House(Answers())
+    client = house.connect()
+    client.send(GET * 3)
+    house.settle()
+    assert [(record.status, record.size) for record in house.records] == [(200, 4)] * 3
+    assert len({record.id for record in house.records}) == 3
+
+
+class Answers(Module):
+    """Answers by itself."""
+
+    def handle(self, request: Request) -> Response:
+        if request.path == "/raise":
+            raise ValueError("a module's own")
+        if request.path == "/wrong":
+            return "no response"  # type: ignore[return-value]
+        return Response.text("four")
+
+
+def test_a_reply_that_streams_is_counted_to_its_last_byte() -> None:
+    house = House()
+    house.get()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    house.settle()
+    house.advance(1)
+    house.upstream().answer(b"4\r\ndefg\r\n0\r\n\r\n")
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.size, record.duration) == (200, 7, 1.0)
+    assert record.spent[5] == 1.0  # sending
+
+
+def test_a_reply_to_head_sent_no_bytes() -> None:
+    house = House()
+    client = house.connect()
+    client.send(GET.replace(b"GET", b"HEAD"))
+    house.settle()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
+    house.settle()
+    assert (record_of(house).status, record_of(house).size) == (200, 0)
+
+
+def test_a_client_that_leaves_has_no_status() -> None:
+    house = House()
+    client = house.connect()
+    client.send(GET)
+    house.settle()
+    client.wire.hang_up()
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.size, record.flag, str(record.upstream)) == (0, 0, "DC", SERVER)
+    assert house.books.tally.row("/").by_class[0] == 1
+
+
+def test_a_client_that_leaves_a_kept_connection_does_not_inherit_the_last_status() -> None:
+    house = House()
+    client = house.get()
+    house.upstream().answer(OK)
+    house.settle()
+    client.send(GET)
+    house.settle()
+    client.wire.hang_up()
+    house.settle()
+    assert [(record.status, record.size, record.flag) for record in house.records] == [(200, 2, ""), (0, 0, "DC")]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_reply_has_its_status_and_bytes() -> None:
+    house = House()
+    client = house.get()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    house.settle()
+    client.wire.hang_up()
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.size, record.flag) == (200, 3, "DC")
+
+
+def test_a_reply_that_its_upstream_cuts_is_flagged() -> None:
+    house = House()
+    house.get()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    house.settle()
+    house.upstream().wire.hang_up()
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.size, record.flag) == (200, 3, "UC")
+
+
+def test_a_reply_that_is_no_http_is_flagged() -> None:
+    house = House()
+    house.get()
+    house.upstream().answer(b"nonsense\r\n\r\n")
+    house.settle()
+    assert (record_of(house).status, record_of(house).flag) == (502, "UPE")
+
+
+def test_a_second_attempt_is_counted() -> None:
+    house = House()
+    client = house.get()
+    house.upstream().answer(OK)
+    house.settle()
+    client.send(GET)
+    house.settle()
+    house.upstream().wire.hang_up()
+    house.settle()
+    house.upstream().answer(OK)
+    house.settle()
+    assert [record.attempts for record in house.records] == [1, 2]
+    assert client.statuses == [200, 200]
+
+
+@pytest.mark.parametrize(("path", "flag"), [("/raise", "ME"), ("/wrong", "MC")])
+def test_what_a_module_does_wrong_is_flagged(path: str, flag: str) -> None:
+    house = House(Answers())
+    house.get(path)
+    assert (record_of(house).status, record_of(house).flag) == (500, flag)
+
+
+class Waits(Module):
+    """Parks a few times, in its own way."""
+
+    async def handle(self, request: Request) -> Any:
+        await sleep(1)
+        await sleep(1)
+        try:
+            return await request.forward()
+        except UpstreamError:
+            return Response.text("instead", 503)
+
+
+def test_each_park_is_counted_and_its_time_booked() -> None:
+    lab = Lab(Waits())
+    lab.get("/")
+    lab.advance(2)
+    lab.upstream("app").answer()
+    (record,) = lab.records
+    assert (record.parks, record.spent[3], record.duration, record.flag) == (3, 2.0, 2.0, "")
+
+
+def test_an_error_that_a_module_answers_itself_is_no_flag() -> None:
+    house = House(Waits())
+    house.get()
+    house.advance(2)
+    house.upstream().answer(b"nonsense\r\n\r\n")
+    house.settle()
+    assert (record_of(house).status, record_of(house).flag) == (503, "")
+
+
+class Resumed(Module):
+    """A `Park`, from a plain `handle`."""
+
+    def handle(self, request: Request) -> Park:
+        return Park(sleep(1), resume=self.slept)
+
+    def slept(self, request: Request, woken: Any) -> Response:
+        """Answer."""
+        return Response.text("slept")
+
+
+def test_a_route_whose_time_is_up_is_flagged() -> None:
+    house = House(Resumed(), route={"timeout": "500ms"})
+    house.get()
+    house.advance(1)
+    assert (record_of(house).status, record_of(house).flag) == (504, "DT")
+
+
+def test_a_request_for_which_there_is_no_room_is_flagged() -> None:
+    house = House(Resumed(), server={"max_parked": 1})
+    house.get()
+    house.get()
+    assert [(record.status, record.flag) for record in house.records] == [(503, "OM")]
+
+
+def test_a_request_that_no_route_takes_is_written_down_without_one() -> None:
+    house = House(Answers(), route={"methods": ["POST"]})
+    client = house.connect()
+    client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.flag, record.route, record.module) == (405, "NR", "", "")
+    assert (record.method, record.target, record.upstream) == ("GET", b"/x", None)
+    assert record.size == len(client.body)
+
+
+def test_a_request_that_breaks_the_grammar_is_written_down_without_its_words() -> None:
+    house = House(Answers())
+    client = house.connect()
+    client.send(b"GET /x HTTP/1.1\r\nHost : a\r\n\r\n")
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.flag, record.method, record.target) == (400, "DPE", "-", b"-")
+    assert record.client == "127.0.0.1"
+
+
+def test_a_connection_that_asks_nothing_leaves_no_record() -> None:
+    house = House(Answers())
+    client = house.connect()
+    house.advance(200)
+    assert client.closed
+    assert not house.records

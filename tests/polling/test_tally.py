@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from asyncproxy.polling.tally import BOUNDS, Histogram, RouteTally, Tally
+
+NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_duration_is_counted_below_the_least_bound_that_it_does_not_exceed() -> None:
+    histogram = Histogram()
+    for seconds in (0.0, BOUNDS[0], BOUNDS[0] * 1.1, BOUNDS[-1], BOUNDS[-1] + 1):
+        histogram.add(seconds)
+    assert histogram.counts == [2, 1, *[0] * (len(BOUNDS) - 3), 1, 1]
+    assert histogram.statistics()["count"] == 5
+    assert histogram.sum == sum((0.0, BOUNDS[0], BOUNDS[0] * 1.1, BOUNDS[-1], BOUNDS[-1] + 1))
+
+
+def test_requests_are_counted_by_class_and_time() -> None:
+    row = RouteTally("/")
+    row.finished(200, (0.0, 0.25, 0.5, 0.0, 2.0, 0.0), 3.0, 2)
+    row.finished(304, NOTHING, 0.25, 0)
+    row.finished(0, NOTHING, 0.0, 1)
+    shown = row.statistics()
+    assert shown["requests"] == {"none": 1, "2xx": 1, "3xx": 1}
+    assert shown["parks"] == 3
+    assert (shown["durations"]["count"], shown["durations"]["sum"]) == (3, 3.25)
+    assert (shown["queue_waits"]["count"], shown["queue_waits"]["sum"]) == (1, 0.25)
+    assert (shown["upstream_waits"]["count"], shown["upstream_waits"]["sum"]) == (1, 2.0)
+    assert row.durations.counts[BOUNDS.index(5.0)] == 1
+    assert row.upstream_waits.counts[BOUNDS.index(2.5)] == 1
+
+
+def test_every_status_that_there_is_has_a_class() -> None:
+    row = RouteTally("/")
+    for status in (0, 100, 599):
+        row.finished(status, NOTHING, 0.0, 0)
+    assert row.by_class == [1, 1, 0, 0, 0, 1]
+
+
+def test_a_route_has_one_row() -> None:
+    tally = Tally()
+    assert tally.row("/a") is tally.row("/a")
+    assert tally.row("/a", "example.com") is not tally.row("/a")
+    tally.row("/a").finished(200, NOTHING, 0.0, 0)
+    tally.refused(404)
+    shown = tally.statistics()
+    assert shown["routes"]["/a"]["requests"] == {"2xx": 1}
+    assert shown["routes"]["example.com/a"]["requests"] == {}
+    assert shown["refused"] == {"4xx": 1}
+    assert repr(tally) == "<Tally 1 requests on 2 routes, 1 refused>"
+
+
+def test_diagnoses_say_what_there_is() -> None:
+    row = RouteTally("/a")
+    assert repr(row) == "<RouteTally /a: 0 requests, 0 parks>"
+    assert repr(row.durations) == "<Histogram empty>"
+    row.finished(200, NOTHING, 0.5, 1)
+    assert repr(row.durations) == "<Histogram 1, 0.5000 s on average>"
