@@ -15,7 +15,7 @@ _NOT_STORED: Final = ("cache-control", "no-store")
 
 class Status(Module):
     """``/status``, a page; ``/status.json``, with ``?limit=`` rows of `parked` from ``?after=ID`` on; ``/metrics`` in
-    Prometheus' text format; and ``/healthz``: 503 while draining.
+    Prometheus' text format; and ``/healthz``, 503 while the proxy drains.
 
     With `token` set, requests must carry ``Authorization: Bearer TOKEN``.
     """
@@ -60,8 +60,9 @@ class Status(Module):
 
     def health(self, _request: Request) -> Response:
         """For whoever asks whether requests may be sent here."""
-        words, status = ("draining\n", 503) if self.proxy.draining else ("ok\n", 200)
-        return Response.text(words, status, [_NOT_STORED])
+        if self.proxy.draining:
+            return Response.text("draining\n", 503, headers=[_NOT_STORED])
+        return Response.text("ok\n", headers=[_NOT_STORED])
 
     def _allowed(self, request: Request) -> bool:
         if self.token is None:
