@@ -28,7 +28,7 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
@@ -171,9 +171,13 @@ class Proxy:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """The snapshot and more, as ``/status`` shows it."""
+        return {**self.snapshot(limit), **about(self.flow)}
+
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
-        return Metrics(self.flow, self.upstreams, self.doors).text()
+        return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
     # The end.
 
