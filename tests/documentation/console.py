@@ -81,10 +81,15 @@ class Terminals:
         return self._start(line, words)
 
     def _stop_former(self, line: str) -> None:
-        """Who starts the same server again has pressed Ctrl-C before."""
+        """Who starts the same server again has pressed Ctrl-C before, and given up what it still answers."""
         for server in [one for one in self.servers if one[0] == line]:
+            self._end_asides()
             self.servers.remove(server)
             end(server[2], signal.SIGINT)
+
+    def _end_asides(self) -> None:
+        while self.aside:
+            end(self.aside.pop(), signal.SIGTERM)
 
     def _start(self, line: str, words: list[str]) -> str:
         out = self.folder / f".output-{time.monotonic_ns()}"
@@ -105,8 +110,7 @@ class Terminals:
 
     def close(self) -> None:
         """End all servers, as one does with Ctrl-C."""
-        while self.aside:
-            end(self.aside.pop(), signal.SIGTERM)
+        self._end_asides()
         while self.servers:
             end(self.servers.pop()[2], signal.SIGINT)
 
