@@ -121,6 +121,9 @@ class Upstreams(Protocol):
     def acquire(self, forwarding: Any, upstream: str | None) -> None:
         """Have `forwarding.send_over` called with a connection to the group or URL that `upstream` is."""
 
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Connections to each server: ``open``, ``idle``, ``opening``, and forwards ``waiting`` for one."""
+
 
 class Producer(Protocol):
     """What fills a response's body: it waits when the client is slow."""

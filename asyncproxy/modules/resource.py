@@ -8,17 +8,21 @@ its sessions.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.threadpool import ThreadPool
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
 from twisted.web.wsgi import WSGIResource
+from zope.interface import implementer
 
 from asyncproxy import Module, Request, Response
 from asyncproxy.exchange.forwarding import origin_form
@@ -93,8 +97,10 @@ class Mounted(Module):
     def _make(self, reactor: Any) -> Any:
         if self.wsgi is not None:
             self._pool = ThreadPool(0, self.threads, "asyncproxy-wsgi")
+            # One that blocks for ever cannot keep the process.
+            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()
-            return WSGIResource(reactor, self._pool, self._found)
+            return Application(reactor, self._pool, self._found)
         if IResource.providedBy(self._found):
             return self._found
         arguments = self._arguments(reactor)
@@ -119,6 +125,57 @@ class Mounted(Module):
                 session.expire()
         pool, self._pool = self._pool, None
         return None if pool is None else _joined(pool, self.proxy.reactor)
+
+
+class Application(Resource):
+    """A WSGI application, whose threads make no more than their clients read."""
+
+    isLeaf = True
+
+    def __init__(self, reactor: Any, pool: ThreadPool, application: Callable[..., Iterable[bytes]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self._pool = pool
+        self._application = application
+
+    def render(self, request: TwistedRequest) -> int:
+        """Have a thread answer."""
+        paced = Paced(self._application)
+        request.channel.registerProducer(paced, True)
+        return WSGIResource(self._reactor, self._pool, paced).render(request)  # type: ignore[no-any-return]
+
+
+@implementer(IPushProducer)
+class Paced:
+    """One call of a WSGI application: the next piece is asked for when the client has room."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+        self._room = Event()
+        self._room.set()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        """On a thread of the pool: the application's answer."""
+        pieces = self._application(environ, start_response)
+        try:
+            for piece in pieces:
+                yield piece
+                self._room.wait()
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+
+    def pauseProducing(self) -> None:
+        """The client is slow."""
+        self._room.clear()
+
+    def resumeProducing(self) -> None:
+        """The client keeps up again."""
+        self._room.set()
+
+    stopProducing = resumeProducing
+    """The client has left, which Twisted tells the thread before it takes the next piece."""
 
 
 class MountedSite(Site):

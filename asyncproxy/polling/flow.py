@@ -164,6 +164,9 @@ class Exchange(Life):
         """A turn on a worker has ended."""
         self._read(turn)
         self._pump()
+        if self.verdict is not None and self.started:  # it began to answer before it could be told
+            verdict, self.verdict = self.verdict, None
+            self.call_off(verdict)
 
     def _read(self, turn: CallTurn) -> None:
         """What came of `turn` decides the next step; turns that are asked for meanwhile wait until it is decided."""
@@ -274,10 +277,14 @@ class Exchange(Life):
 
     def late(self) -> None:
         """The route's time is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+
+    def call_off(self, error: ProxyError) -> None:
+        """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
         if self.stage == ENDED or self.gone:
             return
-        error = ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s")
         if self.started:
+            self.flag = self.flag or flag_of(error)
             self.client.cut()
             self.gone = True
         self.interrupt(error)
@@ -389,6 +396,7 @@ class Flow:
         self.deadlines = deadlines
         self.around = around
         self.seconds = deadlines.seconds
+        self.began = self.seconds()
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory
         self.ids = ids

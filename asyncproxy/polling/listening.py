@@ -99,6 +99,12 @@ class Door:
             request.take_id(given)
             request.mark = self.ids.mark(given)
 
+    def drain(self, patience: float) -> None:
+        """Close what idles, and keep no connection for another request; a first one has `patience` seconds to come."""
+        self.open = False
+        for connection in list(self.connections):
+            connection.drain(patience)
+
     def close_connections(self) -> None:
         """Close every connection now; their exchanges hear that the client has left."""
         for connection in list(self.connections):

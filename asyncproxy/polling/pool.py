@@ -52,6 +52,7 @@ class ServerPool:
 
     def __init__(self, origin: Any, settings: Any, means: Means) -> None:
         self.origin: Origin = origin
+        self.name = str(origin)
         self.settings: UpstreamSettings = settings
         self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
         self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
@@ -171,7 +172,7 @@ class ServerPool:
         }
 
     def __str__(self) -> str:
-        return str(self.origin)
+        return self.name
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.statistics().items())

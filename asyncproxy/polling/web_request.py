@@ -149,6 +149,7 @@ class WebChannel:
         if self._over:
             return
         self._over = True
+        self._producer = None
         self._stream.end()
         reply, self._reply = self._reply, None
         if reply is not None:

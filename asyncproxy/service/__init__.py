@@ -5,6 +5,8 @@
     proxy.py     Proxy: the rooms furnished, on anybody's reactor
     binding.py   routes with their modules
     hooks.py     `start` and `stop` of modules
+    draining.py  how a proxy empties before it stops
+    signals.py   what signals mean while a proxy has the process
 
 This room alone may import the reactor, and that inside `Proxy.start`: all else is given its reactor or its clock.
 """

@@ -7,6 +7,7 @@ that cannot keeps all from serving, and those before it are stopped again. They 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,19 +51,22 @@ class Hooks:
             self._started[id(bound.module)] = bound
             began.append(bound)
 
-    async def stop(self, bindings: Iterable[Bound] | None = None) -> list[str]:
-        """Stop the modules of `bindings`, or all; gives what went wrong, which is logged. One that starts is told."""
+    async def stop(self, bindings: Iterable[Bound] | None = None, patience: float = math.inf) -> list[str]:
+        """Stop the modules of `bindings`, or all, within `patience` seconds; gives what went wrong, which is logged.
+
+        When all are stopped, one that is being started is told, and none starts any more.
+        """
         if bindings is None:
             bindings = list(self._started.values())
             self._closed = True
             if self._starting is not None:
                 self._starting.call_off(ClientGone("the proxy stops"))
         started = [bound for bound in bindings if self._started.pop(id(bound.module), None) is not None]
-        ends = [Deferred.fromCoroutine(self._stop(bound)) for bound in started]
+        ends = [Deferred.fromCoroutine(self._stop(bound, patience)) for bound in started]
         return [words for words in await gatherResults(ends) if words]
 
-    async def _stop(self, bound: Bound) -> str:
-        error = await self._run(bound, "stop", bound.module.stop_timeout)
+    async def _stop(self, bound: Bound, patience: float) -> str:
+        error = await self._run(bound, "stop", min(bound.module.stop_timeout, patience))
         if error is None:
             return ""
         words = _words(bound, "stop", error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import signal
 import sys
 from typing import Any, Final
 
@@ -15,10 +14,13 @@ from twisted.logger import Logger
 
 from asyncproxy import __version__
 from asyncproxy.service.proxy import Proxy
+from asyncproxy.service.signals import Signals
 
 _log = Logger()
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a thread that computes must let the polling thread run; Python's own is ten times that."""
+HURRY: Final = 1.0
+"""Seconds that modules have for their clean-up when the process is to end at once."""
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 100)
 
 
@@ -29,6 +31,9 @@ class ProxyService(Service):
         self.proxy = proxy
         self._restore: list[Any] = []
         self._failure: Any = None
+        self._told = 0
+        table = {"SIGTERM": self._told_to_end, "SIGINT": self._told_to_end, "SIGUSR1": proxy.reopen_logs}
+        self._signals = Signals(table, shared=["SIGUSR1"])  # twistd rotates its own log file by it
 
     def startService(self) -> None:
         """Tune the process and start the proxy. Raises what keeps it from listening, so that twistd ends at once."""
@@ -38,14 +43,36 @@ class ProxyService(Service):
         if self._failure is not None:
             sys.tracebacklimit = 0  # a port that is taken is no defect: its words are enough
             raise self._failure.value from None
+        reactor = self.proxy.reactor
+        reactor.callWhenRunning(self._signals.install, reactor)
 
     def stopService(self) -> Deferred[None]:
-        """Stop the proxy, and put the process' tuning back."""
+        """Drain the proxy for `server.drain` and stop it, then put back what the process had before.
+
+        If requests were cut the process will exit with status 1.
+        """
         super().stopService()  # type: ignore[no-untyped-call]
+        return self.proxy.drain().addCallback(self._ended)
+
+    def _ended(self, cut: list[str]) -> None:
+        if cut:
+            atexit.register(_exit_with, 1)  # whatever stops its reactor, twistd exits with 0
+        self._signals.restore()
         while self._restore:
             call, *args = self._restore.pop()
             call(*args)
-        return self.proxy.stop()
+
+    def _told_to_end(self) -> None:
+        """SIGTERM or SIGINT: drain; the second one ends what drains, the third one everything."""
+        self._told += 1
+        if self._told == 1:
+            _log.info("Told to end: draining; told again, everything ends at once")
+            if self.proxy.reactor.running and self.running:
+                self.proxy.reactor.stop()  # which stops this service, as all others of the process
+        elif self._told == 2:
+            self.proxy.stop(patience=HURRY)
+        else:
+            _exit_with(1)
 
     def _tune(self) -> None:
         """For thousands of requests: threads give way sooner, and the collector looks less often at what lives long."""
@@ -57,11 +84,12 @@ class ProxyService(Service):
 
     def _started(self, _result: None) -> None:
         proxy = self.proxy
-        proxy.reactor.callWhenRunning(_end_well_on_sigterm, proxy.reactor)
         _log.info("asyncproxy {version} listens on {what}", version=__version__, what=proxy.summary())
 
     def _could_not_start(self, failure: Any) -> None:
         """Most failures come before the reactor runs; then `startService` raises."""
+        if not self.running:
+            return  # it was told to end before it was ready
         _log.critical("asyncproxy cannot start: {why}", why=failure.getErrorMessage())
         reactor = self.proxy.reactor
         if reactor.running:
@@ -69,18 +97,6 @@ class ProxyService(Service):
             reactor.stop()
         else:
             self._failure = failure
-
-
-def _end_well_on_sigterm(reactor: Any) -> None:
-    """Let SIGTERM end the process with exit status 0: twistd would kill itself by the signal once it has stopped."""
-    if callable(signal.getsignal(signal.SIGTERM)):  # else twistd was told to leave signals alone
-        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(_stop_on_sigterm, reactor))
-
-
-def _stop_on_sigterm(reactor: Any) -> None:
-    _log.info("Received SIGTERM, shutting down.")
-    if reactor.running:
-        reactor.stop()
 
 
 def _exit_with(status: int) -> None:

@@ -28,13 +28,14 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
+from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, awaited
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
@@ -58,7 +59,10 @@ class Proxy:
         self.bindings = bind_all(self.settings.route, source)
         self.reactor = reactor
         self._ports: list[Any] = []
-        self._ended: Deferred[None] | None = succeed(None)
+        self._ended: Deferred[list[str]] | None = succeed([])
+        """Once it is to stop, or is not started: what fires when it has."""
+        self._drain: Drain | None = None
+        self._patience = JOIN_PATIENCE
         self.doors: list[Door] = []
         self.access_log: AccessLog | None = None
         """While it runs, if it has one."""
@@ -72,7 +76,9 @@ class Proxy:
             from twisted.internet import reactor
 
             self.reactor = reactor
-        self._ended = None
+        self._ended = self._drain = None
+        self._patience = JOIN_PATIENCE
+        self.doors.clear()
         self._build(self.reactor)
         self.workers.start()
         if self.settings.server.stall is not None:
@@ -165,34 +171,73 @@ class Proxy:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """The snapshot and more, as ``/status`` shows it."""
+        return {**self.snapshot(limit), **about(self.flow)}
+
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
-        return Metrics(self.flow, self.upstreams, self.doors).text()
+        return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
-    def stop(self) -> Deferred[None]:
-        """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
+    # The end.
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more connections, because it is to stop."""
+        return self._ended is not None
+
+    def drain(self, seconds: float | None = None) -> Deferred[list[str]]:
+        """Stop listening, let requests finish for `seconds` (`server.drain` without), then cut them and stop.
+
+        Fires with who was cut, a line each. The admin listener stays open until then. `stop` cuts it short.
+        """
         if self._ended is None:
-            self._ended = Deferred.fromCoroutine(self._stop())
+            patience = self.settings.server.drain if seconds is None else seconds
+            self._drain = Drain(clock_of(self.reactor), self.flow, self.doors[: len(self.settings.server.listen)])
+            self._ended = Deferred.fromCoroutine(self._drain_and_stop(self._drain, patience))
         return awaited(self._ended)
 
-    async def _stop(self) -> None:
+    def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
+        """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.
+
+        Modules have `patience` seconds to clean up and to end what they block on; then they are given up.
+        """
+        self._patience = min(self._patience, patience)
+        if self._drain is not None:
+            self._drain.hurried = True
+        if self._ended is None:
+            self._ended = Deferred.fromCoroutine(self._stop())
+        return awaited(self._ended).addCallback(lambda _: None)
+
+    async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
         ports, self._ports = self._ports, []
-        await gatherResults([port.stopListening() or succeed(None) for port in ports])
+        admin = ports[len(self.settings.server.listen) :]
+        await _stop_listening(ports[: len(ports) - len(admin)])
+        self._ports = admin
+        cut = await drain.run(seconds)
+        await self._stop()
+        return cut
+
+    async def _stop(self) -> list[str]:
+        ports, self._ports = self._ports, []
+        await _stop_listening(ports)
         for door in self.doors:
             door.open = False
             door.close_connections()
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
-        await self._let_finish()
-        await self.hooks.stop()
+        began = time.monotonic()
+        await self._let_finish(began)
+        await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
-        for turn in self.workers.stop():
+        for turn in self.workers.stop(max(0.5, began + self._patience - time.monotonic())):
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()
         self.names.stop()
+        return []
 
     def _close_access_log(self) -> None:
         log, self.access_log = self.access_log, None
@@ -200,10 +245,9 @@ class Proxy:
             self.books.log = None
             log.close()
 
-    async def _let_finish(self) -> None:
+    async def _let_finish(self, began: float) -> None:
         """Let modules clean up after clients that have left: their turns may still wait for a worker."""
-        until = time.monotonic() + JOIN_PATIENCE
-        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < until:
+        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < began + self._patience:
             await deferLater(self.reactor, 0.01)
 
     def __repr__(self) -> str:
@@ -215,6 +259,10 @@ def request_ids(server: Server) -> RequestIds | None:
     """How requests' ids are told, by the settings."""
     name = server.request_id_header
     return None if name is None else RequestIds(name, trusted=server.trust_request_id)
+
+
+async def _stop_listening(ports: list[Any]) -> None:
+    await gatherResults([port.stopListening() or succeed(None) for port in ports])
 
 
 def address_text(address: Any) -> str:
