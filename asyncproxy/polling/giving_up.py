@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from asyncproxy.exchange.errors import ParkTimeout
+from asyncproxy.exchange.lifecycle import PARKED
 from asyncproxy.polling.deadlines import NEVER, Due
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 GRACE: Final = 30.0
 """Seconds for a clean-up that waits for something."""
+AGAIN: Final = 1.0
+"""Seconds after which code that was found running is looked at again."""
 
 
 class GivenUp(ParkTimeout):
@@ -32,7 +35,11 @@ class LastDeadline(Due):
         self._exchange = exchange
 
     def expired(self) -> None:
-        """Give it up if it waits, or at its next wait: code that runs cannot be ended."""
+        """Give it up if it waits; code that runs, or is about to hear what it was told, is looked at again soon."""
         exchange = self._exchange
-        if exchange.gone or not exchange.started:  # else its client takes the answer
+        if exchange.started and not exchange.gone:
+            return  # its client takes the answer
+        if exchange.stage == PARKED:
             exchange.interrupt(GivenUp(f"it was told to end {GRACE:g} s ago and waits on: it is given up"))
+        else:
+            exchange.flow.deadlines.set(self, AGAIN)

@@ -52,12 +52,9 @@ class Door:
         self.flow = flow
         self.deadlines = flow.deadlines
         self.seconds = flow.deadlines.seconds
-        self.limits: Limits = limits
-        self.keep_alive = self.limits.keep_alive
-        self.find = find
         self.scheme = scheme
-        self._only = only
-        self._by_host = by_host
+        self.limit(limits)
+        self.lead(find, only, by_host)
         ids = self.ids = flow.ids
         self.id_key = b"" if ids is None else ids.key
         self._marks = b"" if ids is None else ids.marks(flow.prefix)
@@ -65,6 +62,17 @@ class Door:
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
+
+    def limit(self, limits: Any) -> None:
+        """From now on `limits` hold, for connections that are open too."""
+        self.limits: Limits = limits
+        self.keep_alive = self.limits.keep_alive
+
+    def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:
+        """From now on requests take these routes; those that are under way go on as they are."""
+        self.find = find
+        self._only = only
+        self._by_host = by_host
 
     def admit(self, client: ClientConnection, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
