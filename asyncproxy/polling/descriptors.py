@@ -74,7 +74,7 @@ class Ceiling:
     def _look(self) -> None:
         self._timer = None
         used, limit = self._count()
-        free = limit - used - max(LEAST_RESERVE, limit // RESERVE_SHARE)
+        free = limit - used - max(LEAST_RESERVE, limit // RESERVE_SHARE) - self._batch()
         self._left = max(1.0, free // 4)
         self._good_until = self._clock.seconds() + LOOK
         if free > 0 and self.paused:
@@ -83,6 +83,14 @@ class Ceiling:
             self._pause(used, limit)
         if self.paused:
             self._timer = self._clock.callLater(RETRY, self._look)
+
+    def _batch(self) -> int:
+        """How many a port of Twisted's may still accept after it was told to pause: it looks only between batches."""
+        batches = [port for port in self.ports if hasattr(port, "numberAccepts")]
+        if self.paused:
+            for port in batches:
+                port.numberAccepts = 1  # it grows again with the crowd
+        return max((port.numberAccepts for port in batches), default=0)
 
     def _pause(self, used: int, limit: float) -> None:
         self.paused = True

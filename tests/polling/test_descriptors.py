@@ -111,6 +111,16 @@ def test_a_port_that_cannot_go_on_pauses_again():
     assert port.reading
 
 
+def test_room_is_left_for_the_batch_that_a_port_of_twisteds_accepts_at_once():
+    watch, clock, _, port = ceiling(60)
+    port.numberAccepts = 30
+    watch.accepted()
+    assert not port.reading
+    clock.advance(RETRY)
+    assert port.reading, "its next batch is small"
+    assert port.numberAccepts == 1
+
+
 def test_a_ceiling_that_is_stopped_has_no_timer():
     watch, clock, _, port = ceiling(99)
     watch.accepted()
