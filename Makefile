@@ -7,13 +7,14 @@ WORKERS ?= 5
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run demo test check format bench dist clean
+.PHONY: help run demo test check docs format bench dist clean
 
 help:
 	@echo "make run      serve the demo on 127.0.0.1:8080, its status on 127.0.0.1:8081, until Ctrl-C"
 	@echo "make demo     hold $(HELD) long requests on $(WORKERS) workers and count (HELD=4000, WORKERS=2)"
 	@echo "make test     every test, with coverage"
-	@echo "make check    format, lint, types, import contracts"
+	@echo "make check    format, lint, types, import contracts, documentation"
+	@echo "make docs     the documentation, in build/docs; warnings are errors"
 	@echo "make format   mend what of it can be mended"
 	@echo "make bench    compare with nginx, Apache httpd and twisted.web.proxy; takes minutes"
 	@echo "make dist     sdist and wheel, in dist/"
@@ -33,6 +34,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -31,6 +31,13 @@ class Clock(Protocol):
 class Turn(Protocol):
     """One uninterrupted run of module code."""
 
+    began: float
+    """When its run began, in seconds of the flow's clock; 0.0 before."""
+
+    @property
+    def exchange(self) -> Any:
+        """Whose code it runs; None for a call of the pool's ThreadPool face."""
+
     def run(self) -> None:
         """Run it, on a worker; never raises."""
 
@@ -42,6 +49,7 @@ class TurnOwner(Protocol):
     """Who asked for a turn."""
 
     main: bool
+    exchange: Any
 
     def turned(self, turn: Any) -> None:
         """The turn has ended."""
@@ -65,6 +73,10 @@ class Workers(Protocol):
 
     def statistics(self) -> dict[str, int]:
         """``total``, ``busy`` and ``queued``."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that workers had turns, all workers added up."""
 
 
 class PollingThread(Protocol):
@@ -108,6 +120,9 @@ class Upstreams(Protocol):
 
     def acquire(self, forwarding: Any, upstream: str | None) -> None:
         """Have `forwarding.send_over` called with a connection to the group or URL that `upstream` is."""
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Connections to each server: ``open``, ``idle``, ``opening``, and forwards ``waiting`` for one."""
 
 
 class Producer(Protocol):
@@ -160,6 +175,9 @@ class Client(Sink, Protocol):
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
+
+    def reached(self) -> Any:
+        """The Twisted address of ours that the client has connected to."""
 
     def cut(self) -> None:
         """Close the connection so that the client cannot take the body for a whole one."""

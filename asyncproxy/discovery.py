@@ -24,6 +24,7 @@ from asyncproxy.plugin import ModuleMaker
 __all__ = ["STOCK", "UnknownModule", "find_module"]
 
 STOCK: Final[Mapping[str, str]] = {
+    "resource": "asyncproxy.modules.resource:Mounted",
     "reverse": "asyncproxy.modules.reverse:Reverse",
     "status": "asyncproxy.modules.status:Status",
 }

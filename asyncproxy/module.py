@@ -25,18 +25,17 @@ Outcome = Response | Park | Awaitable[Any]
 class Module(Resource):
     """Answers requests. One instance serves all requests of its route, on any worker: guard what they share.
 
-    * `handle(request)`: plain, for one turn on a worker, with the request's body already whole; or ``async``, to await
-      what `asyncproxy` offers. It returns a `Response`, a `Park`, or an awaitable of a `Response`.
-    * ``blocking = False`` runs the turns on the polling thread: they must be short and never block.
-    * `whole_body` says whether the body is collected before `handle` is called; by default it is for a plain
-      `handle` and is not for an async one.
-    * `start()` and `stop()`, plain or ``async``, are called before the first request and after the last, where the
-      turns of the module run; they may await what `handle` may.
+    What a subclass annotates are its settings; they are given by name, as in a file: ``Orders(patience="30s")``.
+    Raises `SettingsError`, a ValueError, with all that is wrong with them. Made on the main thread, before anything
+    listens.
     """
 
     isLeaf = True
     blocking: ClassVar[bool] = True
+    """Whether turns run on a worker. If False they run on the polling thread: they must be short and never block."""
     whole_body: ClassVar[bool | None] = None
+    """Whether the body is collected before `handle` is called; None is yes for a plain `handle`, no for an async one.
+    """
     start_timeout: ClassVar[float] = 60.0
     """Seconds that `start` may take, what it awaits included."""
     stop_timeout: ClassVar[float] = 10.0
@@ -57,7 +56,11 @@ class Module(Resource):
             setattr(self, name, value)
 
     def handle(self, request: Request) -> Outcome:
-        """Answer `request`."""
+        """Answer `request`: with a `Response`, or with a `Park` or an awaitable that leads to one.
+
+        Called on a worker, or on the polling thread if not `blocking`; an ``async def`` may await what `asyncproxy`
+        offers. What it raises and is no error of `asyncproxy` is answered 500 and logged with file and line.
+        """
         raise TypeError(f"{type(self).__name__} has no handle(self, request)")
 
     def start(self) -> Awaitable[Any] | None:

@@ -79,6 +79,9 @@ class Forgotten:
 
     def put(self, record: Any) -> None: ...
 
+    def statistics(self) -> dict[str, int]:
+        return {}
+
 
 def make(module: str, seen: bool = False) -> Any:
     """A function that takes one GET through."""

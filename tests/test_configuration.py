@@ -139,6 +139,12 @@ def test_off_and_zero_are_off_where_that_makes_sense():
     assert settings.route[0].timeout is None
 
 
+@pytest.mark.parametrize(("written", "seconds"), [("250ms", 0.25), ("off", None), ("0s", None)])
+def test_how_long_a_worker_may_be_kept_has_a_default_and_can_be_off(written, seconds):
+    assert load(source()).server.stall == 1.0
+    assert load({**source(), "server": {"listen": LISTEN, "stall": written}}).server.stall == seconds
+
+
 def test_a_route_may_name_a_url_which_becomes_a_group_of_that_name():
     settings = load(routed({"upstream": "http://H:9000/"}, {"path": "/b", "upstream": "http://h:9000"}))
     assert settings.upstream == {"http://h:9000": Upstream(servers=(Origin("http", "h", 9000),))}
@@ -443,7 +449,7 @@ toml = st.recursive(
     max_leaves=6,
 )
 tables = {
-    "server": ["listen", "workers", "drain", "access_log", "access_log_format"],
+    "server": ["listen", "workers", "drain", "stall", "access_log", "access_log_format"],
     "admin": ["listen", "token"],
     "limits": ["body", "head", "keep_alive", "head_timeout"],
 }

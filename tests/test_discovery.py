@@ -99,7 +99,11 @@ def test_a_stock_name_imports_its_file_and_no_other(shop, monkeypatch):
 
 
 def test_the_stock_modules_stand_where_the_house_says():
-    assert STOCK == {"reverse": "asyncproxy.modules.reverse:Reverse", "status": "asyncproxy.modules.status:Status"}
+    assert STOCK == {
+        "resource": "asyncproxy.modules.resource:Mounted",
+        "reverse": "asyncproxy.modules.reverse:Reverse",
+        "status": "asyncproxy.modules.status:Status",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(STOCK))
@@ -108,7 +112,7 @@ def test_every_stock_module_is_a_module(name):
 
 
 def test_an_unknown_short_name_is_told_the_stock_and_the_nearest(plugins):
-    mend = 'stock modules are reverse, status; plugins are none; yours is "package.file:Class"'
+    mend = 'stock modules are resource, reverse, status; plugins are none; yours is "package.file:Class"'
     assert problem("revers") == f"no module has this name; did you mean reverse? {mend}"
     assert problem("frobnicate") == f"no module has this name; {mend}"
 
@@ -205,7 +209,7 @@ def test_a_plugins_name_is_found_and_its_file_imported_only_then(shop, plugins):
 def test_an_unknown_name_is_told_the_plugins_and_the_nearest(plugins):
     plugins("shop_dropin", DECLARED)
     assert problem("helo") == (
-        "no module has this name; did you mean hello? stock modules are reverse, status; plugins are hello; "
+        "no module has this name; did you mean hello? stock modules are resource, reverse, status; plugins are hello; "
         'yours is "package.file:Class"'
     )
 

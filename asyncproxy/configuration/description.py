@@ -69,12 +69,13 @@ def _differences(place: str, table: Table) -> list[Sequence[str]]:
     for field in msgspec.structs.fields(type(table)):
         value = getattr(table, field.name)
         if not field.required and value != field.default:
-            said = _said(field.type, value), _said(field.type, field.default)
-            rows.append((f"{place}.{field.name}", said[0], f"(default {said[1]})"))
+            default = said(field.type, field.default)
+            rows.append((f"{place}.{field.name}", said(field.type, value), f"(default {default})"))
     return rows
 
 
-def _said(kind: Any, value: Any) -> str:
+def said(kind: Any, value: Any) -> str:
+    """`value`, stored for a key of type `kind`, as one would write it."""
     read = reader(kind)
     if read in (values.lasting, values.lasting_or_none, values.lasting_or_zero):
         return duration_text(value) if value else "off"

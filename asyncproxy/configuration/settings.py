@@ -1,6 +1,7 @@
 """What can be set, with its default and the function that reads it: this file is the list of all keys.
 
-A field's type says how it is stored; frozen, so that settings can be shared by all threads without a thought.
+A field's type says how it is stored; frozen, so that settings can be shared by all threads without a thought. The text
+below a field is for whoever writes a configuration: the reference in the documentation is made of it.
 """
 
 from typing import Annotated, Literal
@@ -28,25 +29,34 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[server]``: where clients come in and how much is taken on at once."""
 
     listen: Annotated[tuple[str, ...], read_by(values.endpoints)]
-    """Twisted endpoint strings."""
+    """Where clients come in; ``tcp:`` and ``unix:`` are the fast ones."""
     workers: Count = 5
+    """Threads that run modules."""
     max_parked: Count = 20000
+    """Requests that may be parked at once. Beyond, a request is answered 503."""
     max_queued: Count = 1000
+    """Turns that may wait for a worker. Beyond, a new request is answered 503."""
     drain: SecondsOrZero = 30.0
-    """Seconds that a stop lets exchanges finish; 0.0 cuts them at once."""
+    """How long a stop lets running requests finish; ``"off"`` ends them at once."""
+    stall: SecondsOrNone = 1.0
+    """A worker busy for longer is told in the log, as is a polling thread held up; ``"off"`` has nobody watch."""
     request_id_header: Annotated[str | None, read_by(values.field_name_or_none)] = "X-Request-ID"
-    """The field that tells a request's id to its upstream and its client; None: it is not told."""
+    """The field that tells a request's id to its upstream and its client; ``"off"`` tells it to nobody."""
     trust_request_id: bool = False
     """Whether a request keeps the id that its client gives in that field."""
     access_log: str | None = None
+    """The file that gets a line for each request; ``"-"`` is standard output. There is none by default."""
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"
+    """How a line of the access log looks: as Apache's and nginx' combined format, or an object of JSON."""
 
 
 class Admin(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[admin]``: where operators look in."""
 
     listen: Annotated[str, read_by(values.endpoint)]
+    """Where the status is served. Without a ``token`` it must be on a loopback address or a ``unix:`` socket."""
     token: Annotated[str | None, read_by(values.token)] = None
+    """What requests must carry, as ``Authorization: Bearer TOKEN``."""
 
     def __repr__(self) -> str:
         """Without the token: settings are printed when something is wrong."""
@@ -54,61 +64,78 @@ class Admin(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[limits]``: what a client may ask of us; sizes in bytes, times in seconds."""
+    """``[limits]``: what a client may ask of us."""
 
     request_line: Bytes = 8 * 1024
+    """The longest request line; beyond, 414."""
     head: Bytes = 64 * 1024
+    """The longest head, request line and header fields together; beyond, 431."""
     body: BytesOrZero = 1024**3
-    """Of any request; 0 is no limit."""
+    """The longest body of any request; beyond, 413. ``"off"`` is no limit."""
     spool: BytesOrZero = 1024**2
-    """A whole body is kept in memory up to this, and in a temporary file beyond."""
+    """A body that is collected for a module is kept in memory up to this, and in a temporary file beyond."""
     pipeline_buffer: Bytes = 64 * 1024
+    """How much of a client's next requests is read ahead while one is being answered."""
     head_timeout: Seconds = 60.0
-    """From a head's first byte to its end."""
+    """From a head's first byte to its end; beyond, 408."""
     keep_alive: SecondsOrZero = 75.0
-    """An idle client connection; 0.0 keeps none."""
+    """How long an idle client connection is kept; ``"off"`` keeps none."""
     body_idle: Seconds = 60.0
-    """Nothing of an announced body arrives."""
+    """How long nothing of an announced body may arrive; beyond, 408."""
 
 
 class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[upstream.NAME]``: a group of servers; times in seconds, where None is no limit."""
+    """``[upstream.NAME]``: a group of servers that requests are forwarded to."""
 
     servers: Annotated[tuple[Origin, ...], read_by(values.servers)]
+    """The servers of the group, which take turns."""
     connect_timeout: Seconds = 5.0
+    """How long a connection may take, and how long a request may wait in line for one."""
     first_byte_timeout: SecondsOrNone = 60.0
+    """From the request to the first byte of its reply."""
     idle_timeout: SecondsOrNone = 60.0
     """Silence inside a reply."""
     total_timeout: SecondsOrNone = None
+    """From the beginning of a forward to the end of its reply."""
     keep_alive: SecondsOrZero = 60.0
-    """An idle pooled connection; 0.0 pools none."""
+    """How long an idle connection is kept for the next request; ``"off"`` keeps none."""
     max_connections: Count = 10000
-    """For each server, as is ``max_idle``."""
+    """Connections to each server, busy and idle. As many requests more may wait in line; beyond, 503."""
     max_idle: Annotated[int, Meta(ge=0)] = 128
+    """Idle connections to each server that are kept."""
 
 
 class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[route]]``: which requests go to which module; ``settings`` are the module's own."""
+    """``[[route]]``: which requests go to which module."""
 
     path: Annotated[str, read_by(values.path)] = "/"
+    """The beginning of the paths it takes; the route with the longest one has the request."""
     host: Annotated[str | None, read_by(values.host)] = None
-    """In the spelling of ``routing.bare_host``."""
+    """The host it takes, or ``*.`` and a name for all names below that; any by default."""
     methods: Annotated[tuple[str, ...] | None, read_by(values.methods)] = None
+    """The methods it takes, where ``GET`` brings ``HEAD`` along; any by default."""
     module: Annotated[str, read_by(values.module_name)]
+    """Who answers: a stock module, one that a package declares, or ``package.file:Class``."""
     upstream: str | None = None
-    """A key of ``Settings.upstream``."""
+    """What `request.forward()` uses: the name of an ``[upstream.NAME]``, or a URL for a group of one server."""
     timeout: SecondsOrNone = None
-    """Seconds, of the whole exchange."""
+    """From the request's head to the last byte of its response; beyond, 504, or the connection is cut."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
+    """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}
+    """The module's own settings, read by the types that its class annotates."""
 
 
 class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it. ``route`` is as written; ``routing.by_precedence`` gives the order of precedence."""
 
     server: Server
+    """Where clients come in, and how much is taken on at once."""
     admin: Admin | None = None
+    """Where operators look in; nowhere by default."""
     limits: Limits = Limits()
+    """What clients may ask of the proxy."""
     upstream: dict[str, Upstream] = {}
-    """By name; a URL that a route names is a group of that name."""
+    """Groups of servers, by name; a URL that a route names is a group of that name."""
     route: tuple[Route, ...]
+    """Which requests go to which module: one or more."""

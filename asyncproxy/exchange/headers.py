@@ -47,6 +47,7 @@ class Headers:
         self._frozen = False
         if isinstance(source, Headers):
             self.raw: RawHeaders = list(source.raw)
+            """Pairs of bytes, in order: names as received, values without white space around them."""
             return
         pairs = source.items() if isinstance(source, Mapping) else source
         self.raw = [encode_field(name, value) for name, value in pairs]

@@ -69,12 +69,7 @@ _TARGET: Final = re.compile(rb"/[!\"$-~]*|\*")
 
 
 class Request(Fields):
-    """A client's request. Read it on any thread; its headers are read-only.
-
-    `id` is unique in the process's lifetime unless a trusted client chose it, `target` the bytes of the request line,
-    `client` the peer's (address, port), `route` the route it took. `stream` and `file` are the polling thread's: the
-    body as it arrives, and when it is whole; read them through `body`, `read`, `content` and `data`.
-    """
+    """A client's request. Read it on any thread; its headers are read-only."""
 
     __slots__ = (
         *FIELD_SLOTS,
@@ -96,7 +91,9 @@ class Request(Fields):
 
     def __init__(self, method: str, target: bytes, block: bytes | None = None) -> None:
         self.method = method
+        """Such as ``"GET"``."""
         self.target = target
+        """What the request line asks for: bytes, as received."""
         self.peer = _NOBODY
         self.minor = 1
         """Of the HTTP version, 1.`minor`."""
@@ -104,8 +101,11 @@ class Request(Fields):
         self.length: int | None = 0
         """Of the body: 0 for none, None for one that only its end tells."""
         self.stream: Any = b""
+        """The polling thread's: the body as it arrives."""
         self.file: IO[bytes] | None = None
+        """The polling thread's: the body once it is whole."""
         self.route: Any = None
+        """The route that it took: ``route.path``, ``route.host``, ``route.upstream`` as configured."""
         self.number = 0
         self.mark = b""
         """The field that tells `id` to the upstream and to the client; empty if it is not told."""
@@ -224,7 +224,10 @@ class Request(Fields):
 
     @property
     def content(self) -> IO[bytes]:
-        """The whole body as a file at its beginning, for a module whose `handle` is not async."""
+        """The whole body as a file at its beginning, for a module whose `handle` is not async.
+
+        Raises RuntimeError while the body is still arriving.
+        """
         if self.file is None:
             if self.length != 0:
                 raise RuntimeError("the body is still arriving: use await request.read() or async for in request.body")
@@ -234,7 +237,7 @@ class Request(Fields):
 
     @property
     def data(self) -> bytes:
-        """The whole body as bytes, for a module whose `handle` is not async."""
+        """The whole body as bytes, for a module whose `handle` is not async. Raises RuntimeError as `content`."""
         return self.content.read()
 
     def forward(
@@ -268,9 +271,10 @@ class Request(Fields):
         json: Any = None,
         timeout: float | None = None,
     ) -> Fetch:
-        """An awaitable of a request of the module's own to any URL, as a `Fetched`; `timeout` in seconds.
+        """An awaitable of a request of the module's own to any ``http`` or ``https`` URL, whole, as a `Fetched`.
 
-        Raises `UpstreamError` at the await.
+        `data` is bytes, or a mapping that is sent as a form; `json` is sent as JSON; `timeout` is seconds for all of
+        it. Raises `UpstreamError` at the await.
         """
         return Fetch(url, method, None if headers is None else Headers(headers), data, json, timeout)
 
@@ -283,6 +287,8 @@ class Response:
 
     The body is bytes, str (sent as UTF-8), an iterable (pulled on a worker, one piece at a time as the client takes
     them) or an async iterable (which may park between pieces). Of the first two the length is told to the client.
+    `headers` are `Headers`, a mapping, or pairs. Made on any thread. Raises ValueError for a status that is none of
+    200 to 599, and for headers that cannot be sent.
     """
 
     __slots__ = ("body", "headers", "status")
@@ -291,8 +297,11 @@ class Response:
         if not 200 <= status <= 599:
             raise ValueError(f"status {status!r} is no final status: use 200 to 599")
         self.status = status
+        """200 to 599."""
         self.headers = Headers(headers)
+        """Change them as you like."""
         self.body = body
+        """Replace it as you like."""
 
     @classmethod
     def text(cls, text: str, status: int = 200, headers: HeaderSource = ()) -> Response:
@@ -332,7 +341,6 @@ class Reply(Response, Fields):
 
     Return it, changed or not, and the body is relayed as it arrives with no worker held; or read it with
     ``await reply.read()`` or ``async for piece in reply.body``. Assigning `body` replaces it and lets the upstream go.
-    `stream` is where the polling thread puts the body: bytes if it came with the head.
     """
 
     __slots__ = (
@@ -355,6 +363,7 @@ class Reply(Response, Fields):
         self.bodiless = False
         """Whether no body follows, whatever length is told (RFC 9110 section 6.4.1)."""
         self.stream: Any = b""
+        """The polling thread's: the body as it arrives, or bytes if it came with the head."""
         self.own_headers: Headers | None = None
         """The fields, once a module has looked at them and so may have changed them."""
         self.own_body: ResponseBody | None = None
@@ -399,6 +408,15 @@ class Reply(Response, Fields):
         return BodyPiece(self, whole=True)
 
 
+class Rendered(Reply):
+    """What a twisted.web Resource answers, its body on its way as an upstream's would be.
+
+    It was made here and passed through nobody, so it is told without a Via.
+    """
+
+    __slots__ = ()
+
+
 class Fetched:
     """The answer to `Request.fetch`, whole."""
 
@@ -406,8 +424,11 @@ class Fetched:
 
     def __init__(self, status: int, headers: Headers, content: bytes) -> None:
         self.status = status
+        """Any: 404 and 500 are answers too, and raise nothing."""
         self.headers = headers
+        """The answer's fields."""
         self.content = content
+        """The body, as bytes."""
 
     def text(self, encoding: str = "utf-8") -> str:
         """The body as text; what cannot be decoded is replaced."""

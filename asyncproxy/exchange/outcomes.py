@@ -14,15 +14,14 @@ from asyncproxy.exchange.waits import as_wait
 
 
 class Woken(NamedTuple):
-    """Why a `Park` was resumed.
-
-    `reason` is ``"ready"``, ``"timeout"`` or ``"gone"``; `value` is what the wait gave, or the exception it failed
-    with when `reason` is ``"failed"``.
-    """
+    """Why a `Park` was resumed."""
 
     context: Any
+    """What the `Park` was given."""
     value: Any = None
+    """What the wait gave, or the exception that it failed with when `reason` is ``"failed"``."""
     reason: str = "ready"
+    """``"ready"``, ``"failed"``, ``"timeout"`` or ``"gone"``."""
 
 
 class Park:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.messages import Fetched, Reply, Request  # noqa: F401 - in a base's text
+    from asyncproxy.exchange.messages import Fetched, Rendered, Reply, Request  # noqa: F401 - in a base's text
 
 T = TypeVar("T")
 READINESS_TIMEOUT = 60.0
@@ -200,6 +200,25 @@ class BodyPiece(Wait[bytes]):
         return "the whole body" if self.whole else "a piece of a body"
 
 
+class Render(Wait["Rendered"]):
+    """What a twisted.web Resource answers to `request`; `site` is the twisted.web Site that has the resource.
+
+    `prepath` and `postpath` are the path's segments above the site and below it, percent-decoded.
+    """
+
+    __slots__ = ("postpath", "prepath", "request", "site")
+
+    def __init__(self, request: Request, site: Any, prepath: list[bytes], postpath: list[bytes]) -> None:
+        self.request = request
+        self.site = site
+        self.prepath = prepath
+        self.postpath = postpath
+
+    def describe(self) -> str:
+        """Which resource."""
+        return f"resource {type(self.site.resource).__name__}"
+
+
 def described(awaited: object) -> str:
     """`awaited` in a few words, whatever kind of awaitable it is."""
     return awaited.describe() if isinstance(awaited, Wait) else type(awaited).__name__
@@ -235,8 +254,8 @@ def readable(fd: int | Any, timeout: float | None = None) -> Readiness:
     """Park until `fd`, a descriptor or an object with fileno(), can be read without blocking.
 
     The descriptor is duplicated and the duplicate owned, so the original may be closed meanwhile. Raises `ParkTimeout`
-    at the await after `timeout` seconds (without one after `READINESS_TIMEOUT`, unless the `Park` around it has its
-    own), OSError here if `fd` is no open descriptor.
+    at the await after `timeout` seconds (without one after 60, unless the `Park` around it has its own), OSError here
+    if `fd` is no open descriptor.
     """
     return Readiness(fd, writing=False, timeout=timeout)
 
@@ -256,7 +275,10 @@ def gather(*awaitables: Any) -> Gather:
 
 
 def on_reactor(call: Callable[..., Any], *args: Any, **kwargs: Any) -> OnReactor:
-    """Run `call` on the polling thread, where it must not block, and wait for its value or its Deferred's."""
+    """Run `call` on the polling thread, where it must not block, and wait for its value or its Deferred's.
+
+    Raises at the await what `call` raises, or what its Deferred fails with.
+    """
     return OnReactor(call, args, kwargs)
 
 

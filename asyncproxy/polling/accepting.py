@@ -397,6 +397,10 @@ class ClientConnection(Due):
         if exchange is not None:
             exchange.failed(error)
 
+    def reached(self) -> Any:
+        """The Twisted address of ours that the client has connected to."""
+        return self.transport.getHost()
+
     def cut(self) -> None:
         """Close the connection at once, so that the client cannot take the body for a whole one."""
         self.exchange = None

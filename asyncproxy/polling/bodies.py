@@ -136,6 +136,11 @@ class BodyStream:
         else:
             self.resume()
 
+    def gathered(self) -> bytes:
+        """All of a body that has ended before anybody took any of it."""
+        data, self._kept, self._size = b"".join(self._kept), [], 0
+        return data
+
     def stop_reading(self) -> None:
         """Whoever read wants no more; safe to call at any time."""
         self._reader = None

@@ -7,8 +7,8 @@ know by then; nothing is kept on the way for it alone. Polling thread only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.flags import flag_of
@@ -29,6 +29,9 @@ class Log(Protocol):
 
     def put(self, record: Record) -> None:
         """Take `record`, without holding up whoever gives it."""
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Lines ``written``, ``dropped`` and ``waiting``, and whether writing is ``failing``, 0 or 1."""
 
 
 class Books:

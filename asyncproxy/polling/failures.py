@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
+import twisted
 from asyncproxy.exchange.errors import ClientGone, Overloaded, ProxyError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_TWISTEDS: Final = os.path.dirname(os.path.abspath(twisted.__file__)) + os.sep
 
 
 def log_failure(exchange: Exchange, error: BaseException) -> None:
@@ -30,13 +32,18 @@ def log_failure(exchange: Exchange, error: BaseException) -> None:
         )
 
 
+def is_a_modules(file: str) -> bool:
+    """Whether `file` is a module's, and neither ours nor Twisted's."""
+    return not file.startswith((_OURS, _TWISTEDS))
+
+
 def origin(error: BaseException) -> str:
-    """Where `error` was raised, as `` at file.py:31 in handle``, for the log: the last line that is not our own."""
+    """Where `error` was raised, as `` at file.py:31 in handle``, for the log: the last line of a module."""
     found = last = None
     traceback = error.__traceback__
     while traceback is not None:
         last = traceback
-        if not traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        if is_a_modules(traceback.tb_frame.f_code.co_filename):
             found = traceback
         traceback = traceback.tb_next
     place = found or last

@@ -42,12 +42,14 @@ from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
+from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.upstream import Forwarding
+from asyncproxy.polling.web_request import WebChannel
 from asyncproxy.working.turns import CallTurn
 
 _log = Logger()
@@ -90,7 +92,8 @@ class Exchange(Life):
         """The turn that is queued or running."""
         self.parked: Parked | None = None
         """What the module's own line of code waits for."""
-        self.forwards: list[Forwarding] = []
+        self.forwards: list[Forwarding | WebChannel] = []
+        """What goes on after it has answered the module, until its body is through: called off at the end."""
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
         self.gone = False
@@ -301,6 +304,8 @@ class Exchange(Life):
             self._withdrawn(turn, error)
         else:
             self.verdict = error
+        if self.stage != ENDED and (self.gone or not self.started):
+            self._limit(LastDeadline(self), GRACE)
 
     def _withdrawn(self, turn: CallTurn, error: ProxyError) -> None:
         """A turn nobody has begun: its owner is told instead, as if it had run and failed."""
@@ -348,8 +353,13 @@ class Exchange(Life):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._deadline = RouteDeadline(self)
-        self.flow.deadlines.set(self._deadline, seconds)
+        self._limit(RouteDeadline(self), seconds)
+
+    def _limit(self, deadline: Due, seconds: float) -> None:
+        if self._deadline is not None:
+            self.flow.deadlines.remove(self._deadline)
+        self._deadline = deadline
+        self.flow.deadlines.set(deadline, seconds)
 
     @property
     def shown_stage(self) -> str:
@@ -386,6 +396,7 @@ class Flow:
         self.deadlines = deadlines
         self.around = around
         self.seconds = deadlines.seconds
+        self.began = self.seconds()
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory
         self.ids = ids

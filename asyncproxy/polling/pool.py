@@ -53,6 +53,7 @@ class ServerPool:
 
     def __init__(self, origin: Any, settings: Any, means: Means) -> None:
         self.origin: Origin = origin
+        self.name = str(origin)
         self.settings: UpstreamSettings = settings
         self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
         self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
@@ -184,7 +185,7 @@ class ServerPool:
         }
 
     def __str__(self) -> str:
-        return str(self.origin)
+        return self.name
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.statistics().items())
@@ -373,6 +374,10 @@ class Upstreams:
         self._retired = [pool for pool in self._retired if not pool.empty]
         groups = {id(group): group for group in (*self._groups.values(), *self._by_url.values())}
         return self._retired + [pool for group in groups.values() for pool in group.pools]
+
+    def named_pools(self) -> list[tuple[str, ServerPool]]:
+        """The pool of every server of the configuration, with the name of its group; so they are bounded."""
+        return [(name, pool) for name, group in self._groups.items() for pool in group.pools]
 
     def close(self) -> None:
         """Close every connection now."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncproxy.exchange.errors import ModuleError
 from asyncproxy.exchange.forwarding import VIA, Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
-from asyncproxy.exchange.messages import Reply, Response
+from asyncproxy.exchange.messages import Rendered, Reply, Response
 from asyncproxy.polling.strands import Strand
 from asyncproxy.working.turns import CallTurn
 
@@ -24,7 +24,7 @@ _NOTHING: Final = object()
 
 def respond(exchange: Exchange, response: Response) -> None:
     """Send `response` to the client of `exchange`, which is RESPONDING."""
-    if type(response) is Reply and response.own_body is None:
+    if isinstance(response, Reply) and response.own_body is None:
         _relay(exchange, response)
         return
     block = without_length(Block(response.headers.raw).passed)
@@ -59,7 +59,7 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
 
 def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
-    block = reply.passed + VIA if reply.own_headers is None else _changed_block(reply)
+    block = reply.passed + VIA if reply.own_headers is None else _block(reply)
     exchange.client.answer(reply.status, block, reply.stream)
 
 
@@ -67,21 +67,23 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
     stream = reply.stream
     if type(stream) is bytes:
         exchange.started = True
-        relay_whole(exchange, reply)
+        exchange.client.answer(reply.status, _block(reply), stream)
         return
     if stream.taken:
         raise ModuleError(f"{exchange.binding.name}: the reply's body was read in pieces and cannot be sent again")
-    block = reply.passed + VIA if reply.own_headers is None else _changed_block(reply)
+    block = _block(reply)
     exchange.started = True
     exchange.source = stream
-    exchange.client.begin(reply.status, block, stream, told=bool(reply.length_value))
+    exchange.client.begin(reply.status, block, stream, told=reply.bodiless or bool(reply.length_value))
     stream.attach(exchange.client)
 
 
-def _changed_block(reply: Reply) -> bytes:
+def _block(reply: Reply) -> bytes:
     """The fields as a module left them; but the body is the upstream's still, and so is its length."""
-    assert reply.own_headers is not None
-    block = without_length(Block(reply.own_headers.raw).passed) + VIA
+    via = b"" if type(reply) is Rendered else VIA
+    if reply.own_headers is None:
+        return reply.passed + via
+    block = without_length(Block(reply.own_headers.raw).passed) + via
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Spool:
     """Collects the body of `exchange`'s request, then lets it begin."""
 
-    __slots__ = ("_ended", "_exchange", "_file", "_in_memory", "_pieces", "_size", "_writing")
+    __slots__ = ("_ended", "_file", "_in_memory", "_pieces", "_size", "_writing", "exchange")
 
     def __init__(self, exchange: Exchange, in_memory: int) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._in_memory = in_memory
         self._pieces: list[bytes] = []
         self._size = 0
@@ -33,7 +33,7 @@ class Spool:
 
     def begin(self) -> None:
         """Take what has come and what comes."""
-        body_stream(self._exchange.request).attach(self)
+        body_stream(self.exchange.request).attach(self)
 
     def piece(self, data: bytes) -> None:
         """A piece of the body."""
@@ -51,12 +51,12 @@ class Spool:
     def failed(self, error: Exception) -> None:
         """The body is cut."""
         self.drop()
-        self._exchange.source = None
-        self._exchange.failed(error)
+        self.exchange.source = None
+        self.exchange.failed(error)
 
     def drop(self) -> None:
         """Nobody wants the body any more."""
-        body_stream(self._exchange.request).drop()
+        body_stream(self.exchange.request).drop()
         self._pieces.clear()
         file, self._file = self._file, None
         if file is not None and not self._writing:
@@ -66,8 +66,8 @@ class Spool:
         self._writing = True
         self._size = 0
         pieces, self._pieces = self._pieces, []
-        body_stream(self._exchange.request).pause()
-        exchange = self._exchange
+        body_stream(self.exchange.request).pause()
+        exchange = self.exchange
         turn = CallTurn(
             self, self._append, (self._file, pieces), exchange.context.copy(), self._wrote, exchange.flow.seconds
         )
@@ -83,7 +83,7 @@ class Spool:
 
     def _wrote(self, turn: CallTurn) -> None:
         self._writing = False
-        if self._exchange.source is not self:
+        if self.exchange.source is not self:
             if turn.value is not None:
                 turn.value.close()
             return
@@ -94,10 +94,10 @@ class Spool:
         if self._ended:
             self._write() if self._pieces else self._done()
         else:
-            body_stream(self._exchange.request).resume()
+            body_stream(self.exchange.request).resume()
 
     def _done(self) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         exchange.source = None
         exchange.request.file = self._file or BytesIO(b"".join(self._pieces))
         exchange.begin()
@@ -109,10 +109,10 @@ PIECE: Final = 256 * 1024
 class Unspool:
     """A body that was collected, on its way again as `stream`: a file is read on a worker, a piece a turn."""
 
-    __slots__ = ("_exchange", "_file", "_paused", "_reading", "stream")
+    __slots__ = ("_file", "_paused", "_reading", "exchange", "stream")
 
     def __init__(self, exchange: Exchange, file: IO[bytes]) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._file: IO[bytes] | None = file
         self._paused = False
         self._reading = False
@@ -140,7 +140,7 @@ class Unspool:
         if self._file is None:
             return
         self._reading = True
-        exchange = self._exchange
+        exchange = self.exchange
         arguments = (self._file, start)
         turn = CallTurn(self, self._piece, arguments, exchange.context.copy(), self._came, exchange.flow.seconds)
         exchange.flow.workers.do(turn)

@@ -9,6 +9,7 @@ from asyncproxy.exchange.errors import ClientGone, ParkTimeout
 from asyncproxy.exchange.outcomes import Park, Woken
 from asyncproxy.exchange.waits import Gather
 from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.giving_up import GivenUp
 from asyncproxy.polling.parking import place_of
 from asyncproxy.working.turns import CallTurn
 
@@ -19,29 +20,29 @@ if TYPE_CHECKING:
 class FirstCall:
     """`handle(request)` of a plain module."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("exchange",)
     main = True
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
 
     def turned(self, turn: CallTurn) -> None:
         """`handle` has returned or raised."""
-        self._exchange.concluded(turn.value, _error_of(turn))
+        self.exchange.concluded(turn.value, _error_of(turn))
 
     def interrupted(self, error: BaseException) -> None:
         """No worker came to it: nothing of the module has run."""
-        self._exchange.failed(error)
+        self.exchange.failed(error)
 
 
 class ParkStep:
     """A `Park`: what it waits for, then the one call that it asks for."""
 
-    __slots__ = ("_error", "_exchange", "_park")
+    __slots__ = ("_error", "_park", "exchange")
     main = True
 
     def __init__(self, exchange: Exchange, park: Park) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._park = park
         self._error: BaseException | None = None
 
@@ -49,10 +50,10 @@ class ParkStep:
         """Register what it waits for."""
         park = self._park
         wait = Gather((park.on,)) if isinstance(park.on, Coroutine) else park.on
-        self._exchange.park(wait, self._woken, park.timeout)
+        self.exchange.park(wait, self._woken, park.timeout)
 
     def _woken(self, value: Any, error: BaseException | None) -> None:
-        exchange, park = self._exchange, self._park
+        exchange, park = self.exchange, self._park
         exchange.parked = None
         if error is None:
             value = value[0] if isinstance(park.on, Coroutine) else value
@@ -64,9 +65,9 @@ class ParkStep:
 
     def _called_off(self, error: BaseException) -> None:
         """The client left, or it took too long: the module cleans up on a worker."""
-        exchange, park = self._exchange, self._park
+        exchange, park = self.exchange, self._park
         self._error = error
-        if park.gone is not None:
+        if park.gone is not None and not isinstance(error, GivenUp):
             reason = "gone" if isinstance(error, ClientGone) else "timeout"
             exchange.run(self, park.gone, exchange.request, Woken(park.context, error, reason))
         elif callable(getattr(park.context, "close", None)):
@@ -81,16 +82,18 @@ class ParkStep:
     def turned(self, turn: CallTurn) -> None:
         """The call has returned or raised."""
         error = _error_of(turn)
-        if self._error is not None and error is None and (turn.value is None or self._park.gone is None):
-            error = self._error
-        self._exchange.concluded(turn.value, error)
+        if self._error is not None and error is None:
+            heard = self._park.gone is not None and not isinstance(self._error, GivenUp)
+            if turn.value is None or not heard:
+                error = self._error
+        self.exchange.concluded(turn.value, error)
 
     def interrupted(self, error: BaseException) -> None:
         """No worker came to the call: what was to be resumed is called off instead."""
         if self._error is None:
             self._called_off(error)
         else:  # the clean-up itself was still waiting for a worker: it must still run
-            self._exchange.verdict = None
+            self.exchange.verdict = None
             self._called_off(self._error)
 
 

@@ -31,12 +31,14 @@ from asyncproxy.exchange.waits import (
     Native,
     OnReactor,
     Readiness,
+    Render,
     Sleep,
     Wait,
 )
 from asyncproxy.polling.bodies import body_stream
 from asyncproxy.polling.parking import Parked
 from asyncproxy.polling.upstream import Forwarding
+from asyncproxy.polling.web_request import Rendering
 
 
 class Sleeping(Parked):
@@ -282,5 +284,6 @@ KINDS: Final[Mapping[type, type[Parked]]] = {
     Fetch: Fetching,
     BodyPiece: Reading,
     Gather: Gathering,
+    Render: Rendering,
 }
 """The kind of park of each kind of wait."""

@@ -38,9 +38,13 @@ class ProxyService(Service):
         self._told = 0
         self._reloading = False
         self._reload_again = False
-        self._signals = Signals(
-            {"SIGTERM": self._told_to_end, "SIGINT": self._told_to_end, "SIGHUP": self._told_to_reload}
-        )
+        table = {
+            "SIGTERM": self._told_to_end,
+            "SIGINT": self._told_to_end,
+            "SIGHUP": self._told_to_reload,
+            "SIGUSR1": proxy.reopen_logs,
+        }
+        self._signals = Signals(table, shared=["SIGUSR1"])  # twistd rotates its own log file by it
 
     def startService(self) -> None:
         """Tune the process and start the proxy. Raises what keeps it from listening, so that twistd ends at once."""
@@ -104,8 +108,6 @@ class ProxyService(Service):
     def _started(self, _result: None) -> None:
         proxy = self.proxy
         _log.info("asyncproxy {version} listens on {what}", version=__version__, what=proxy.summary())
-        if proxy.settings.server.access_log is not None:
-            _log.warn("server.access_log is set, and this version writes no access log yet")
 
     def _could_not_start(self, failure: Any) -> None:
         """Most failures come before the reactor runs; then `startService` raises."""

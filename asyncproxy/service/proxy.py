@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any, Final
@@ -16,6 +17,7 @@ from asyncproxy.configuration import ConfigurationError, Settings, Upstream, loa
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.modules.status import Status
+from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
@@ -23,16 +25,20 @@ from asyncproxy.polling.descriptors import Ceiling
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
+from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
+from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, awaited
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
+from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
@@ -60,6 +66,8 @@ class Proxy:
         self._patience = JOIN_PATIENCE
         self._serves = False
         self.doors: list[Door] = []
+        self.access_log: AccessLog | None = None
+        """While it runs, if it has one."""
 
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
@@ -76,6 +84,8 @@ class Proxy:
         self.doors.clear()
         self._build(self.reactor)
         self.workers.start()
+        if self.settings.server.stall is not None:
+            self.watchdog.start()
         return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
@@ -86,6 +96,7 @@ class Proxy:
         self.deliveries = Deliveries(wake_of(reactor))
         self.deadlines = Deadlines(clock)
         self.workers = Workers(server.workers, self.deliveries, clock, _log_unheard)
+        self.watchdog = Watchdog(self.workers, self.deliveries, server.stall or math.inf)
         self.names = NameThreads(reactor)
         self.fetcher = Fetcher(reactor, self.names.lookup)
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
@@ -97,7 +108,9 @@ class Proxy:
             "spool_in_memory": self.settings.limits.spool,
             "ids": request_ids(server),
         }
-        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
+        self.books = Books(Tally())
+        read = self.settings.admin is not None or server.access_log is not None
+        self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
         self.hooks = Hooks(self.flow)
@@ -110,6 +123,7 @@ class Proxy:
             bound.module.proxy = self
             bound.upstreams = self.upstreams
         try:
+            self._open_access_log()
             await self.hooks.start(self.bindings)
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
@@ -119,6 +133,17 @@ class Proxy:
         except BaseException:
             await self.stop()
             raise
+
+    def _open_access_log(self) -> None:
+        server = self.settings.server
+        if server.access_log is not None:
+            self.books.log = self.access_log = AccessLog(server.access_log, server.access_log_format)
+            self.access_log.start()
+
+    def reopen_logs(self) -> None:
+        """Go on in a new access log, after the old one was renamed; see `AccessLog.reopen`."""
+        if self.access_log is not None:
+            self.access_log.reopen()
 
     async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
         door = Door(flow, self.settings.limits, **ways(bindings)._asdict())
@@ -153,7 +178,15 @@ class Proxy:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """The snapshot and more, as ``/status`` shows it."""
+        return {**self.snapshot(limit), **about(self.flow)}
+
+    def metrics(self) -> bytes:
+        """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
     # Another configuration.
 
@@ -245,13 +278,21 @@ class Proxy:
         await self._let_finish(began)
         self._retiring.stop()
         await self.hooks.stop(patience=self._patience)
+        self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop(max(0.5, began + self._patience - time.monotonic())):
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
+        self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()
         self.names.stop()
         return []
+
+    def _close_access_log(self) -> None:
+        log, self.access_log = self.access_log, None
+        if log is not None:
+            self.books.log = None
+            log.close()
 
     async def _let_finish(self, began: float) -> None:
         """Let modules clean up after clients that have left: their turns may still wait for a worker."""

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 
 class Signals:
-    """`table` has calls by the names of signals; those that the platform has not are left out. Main thread only."""
+    """`table` has calls by the names of signals; those that the platform has not are left out. Main thread only.
 
-    def __init__(self, table: Mapping[str, Callable[[], object]]) -> None:
+    For those in `shared` whoever had the signal before us is called too.
+    """
+
+    def __init__(self, table: Mapping[str, Callable[[], object]], shared: Collection[str] = ()) -> None:
+        self._shared = {getattr(signal, name) for name in shared if hasattr(signal, name)}
         self._table = {getattr(signal, name): call for name, call in table.items() if hasattr(signal, name)}
         self._before: dict[int, tuple[Any, Any]] = {}
         """Our handler of each signal, and the one before it."""
@@ -26,8 +30,10 @@ class Signals:
         if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
             return
         for number, call in self._table.items():
-            ours = _asking(reactor, call)
-            self._before[number] = ours, signal.signal(number, ours)
+            former = signal.getsignal(number)
+            ours = _asking(reactor, call, former if number in self._shared else None)
+            signal.signal(number, ours)
+            self._before[number] = ours, former
 
     def restore(self) -> None:
         """Put back what was there, where nobody has put something else since."""
@@ -41,5 +47,10 @@ class Signals:
         return f"<Signals {names or 'not installed'}>"
 
 
-def _asking(reactor: Any, call: Callable[[], object]) -> Callable[..., None]:
-    return lambda *_: reactor.callFromThread(call)
+def _asking(reactor: Any, call: Callable[[], object], former: Any) -> Callable[..., None]:
+    def ask(number: int, frame: Any) -> None:
+        if callable(former):
+            former(number, frame)
+        reactor.callFromThread(call)
+
+    return ask

@@ -4,6 +4,7 @@ below them that is real.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +18,10 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
+from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
@@ -30,6 +32,7 @@ from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
 from asyncproxy.testing.wire import Wire
+from asyncproxy.watching.watchdog import Watchdog
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
 
@@ -98,6 +101,10 @@ class Records(list[Record]):
 
     put = list.append
 
+    def statistics(self) -> dict[str, int]:
+        """All of them are written."""
+        return {"written": len(self), "dropped": 0, "waiting": 0, "failing": 0}
+
 
 class House:
     """All rooms around fakes; nothing in it happens by itself.
@@ -138,6 +145,8 @@ class House:
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
         self.hooks = Hooks(self.flow)
+        self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
+        """Never started: nothing here happens on a thread."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, finder(self.bindings))
         self.clients: list[FakeClient] = []
@@ -183,7 +192,15 @@ class House:
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return snapshot(self.flow, limit, after)
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """The snapshot and more, as ``/status`` shows it."""
+        return {**self.snapshot(limit), **about(self.flow)}
+
+    def metrics(self) -> bytes:
+        """Its figures, as ``/metrics`` shows them."""
+        return Metrics(self.flow, self.upstreams, [self.door], self.watchdog.statistics()).text()
 
     # Playing.
 

@@ -243,6 +243,16 @@ class Lab:
         self._look()
         return self.house.snapshot(limit, after)
 
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """What the proxy holds, as ``/status`` shows it."""
+        self._look()
+        return self.house.overview(limit)
+
+    def metrics(self) -> bytes:
+        """The proxy's figures, as ``/metrics`` shows them."""
+        self._look()
+        return self.house.metrics()
+
     # Stepping.
 
     def step(self) -> bool:

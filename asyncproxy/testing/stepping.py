@@ -87,6 +87,15 @@ class SteppedWorkers:
         """See `boundaries.Workers`."""
         return {"total": self.total, "busy": len(self.running), "queued": len(self.queue)}
 
+    def runs(self) -> dict[int, Any]:
+        """None of its turns runs on a thread that could be looked at."""
+        return {}
+
+    @property
+    def busy_seconds(self) -> float:
+        """Turns take no time here."""
+        return 0.0
+
     def take(self, index: int = 0) -> Any:
         """A worker takes a turn, the eldest unless told, and runs it; the polling thread has not heard of its end."""
         turn = self.queue[index]
@@ -124,10 +133,8 @@ class SteppedWorkers:
 
 def exchange_of(turn: Any) -> Any:
     """The exchange whose line of code `turn` goes on with, if it is one's."""
-    owner = turn.owner
-    found = getattr(owner, "exchange", None) or getattr(owner, "_exchange", None)
-    is_beside = type(owner).__name__ == "Afterthought"  # runs when the exchange is over
-    return found if found is not None and not is_beside else None
+    is_beside = type(turn.owner).__name__ == "Afterthought"  # runs when the exchange is over
+    return None if is_beside else turn.exchange
 
 
 class Order(Protocol):

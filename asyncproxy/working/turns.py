@@ -41,6 +41,11 @@ class CallTurn:
         self.error: BaseException | None = None
         self.finished = False
 
+    @property
+    def exchange(self) -> Any:
+        """Whose code it runs."""
+        return self.owner.exchange
+
     def run(self) -> None:
         """Run the call; whatever it raises is kept, for a worker outlives every module."""
         self.began = self._clock()

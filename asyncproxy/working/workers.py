@@ -64,6 +64,8 @@ class Workers:
         self._timer: DelayedCall | None = None
         self.running: dict[int, Turn] = {}
         """What each busy worker runs right now, by the worker's number."""
+        self._busy: list[tuple[float, float | None]] = [(0.0, None)] * total
+        """Of each worker, the seconds that it was busy before, and since when it is; replaced whole, for any reader."""
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -128,9 +130,22 @@ class Workers:
                 self._latest = waiting[-1]
                 self._timer = self._clock.callLater(PATIENCE, self._look)
 
+    def runs(self) -> dict[int, Turn]:
+        """What each busy worker runs right now, by the ident of its thread. Any thread."""
+        threads = self._threads.copy()
+        return {
+            threads[number].ident or 0: turn for number, turn in self.running.copy().items() if number < len(threads)
+        }
+
     def statistics(self) -> dict[str, int]:
         """``total`` threads, ``busy`` ones, and turns ``queued``."""
         return {"total": self.total, "busy": len(self.running), "queued": len(self._waiting)}
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that workers were awake with turns, all of them added up, those that still are too. Any thread."""
+        now = time.monotonic()
+        return sum(before + (0.0 if since is None else now - since) for before, since in list(self._busy))
 
     def callInThread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run `call` on a worker, as Twisted's ThreadPool does; what it raises is reported."""
@@ -161,10 +176,13 @@ class Workers:
 
     def _take_turns(self, number: int) -> None:
         take, running, deliver = self._waiting.popleft, self.running, self._polling.deliver
+        before, since = self._busy[number][0], time.monotonic()
+        self._busy[number] = before, since
         while True:
             try:
                 turn = take()
             except IndexError:
+                self._busy[number] = before + time.monotonic() - since, None
                 return
             running[number] = turn
             turn.run()
@@ -180,7 +198,8 @@ class Workers:
 class _PoolCall:
     """A call of the ThreadPool face, as a turn."""
 
-    __slots__ = ("_args", "_call", "_kwargs", "_on_result", "_workers")
+    __slots__ = ("_args", "_call", "_kwargs", "_on_result", "_workers", "began")
+    exchange = None
 
     def __init__(
         self,
@@ -190,6 +209,7 @@ class _PoolCall:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
+        self.began = 0.0
         self._workers = workers
         self._on_result = on_result
         self._call = call
@@ -198,6 +218,7 @@ class _PoolCall:
 
     def run(self) -> None:
         """Run the call and tell its result, both here on the worker."""
+        self.began = time.monotonic()
         try:
             success, result = True, self._call(*self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 - as a ThreadPool: it is the result

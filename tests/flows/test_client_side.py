@@ -545,7 +545,7 @@ def test_a_reply_that_a_module_changed_is_relayed_with_the_changes() -> None:
     assert client.body == b"abcd"
     assert b"\r\nx: y\r\n" in client.received
     assert b"Server" not in client.received
-    assert b"77" not in client.received
+    assert b": 77" not in client.received
     assert b"Content-Length: 4\r\n" in client.received
     house.assert_nothing_left()
 

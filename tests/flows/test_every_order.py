@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
 
 from asyncproxy import Module, Park, Response, gather, on_reactor, readable, sleep, writable
 from asyncproxy.exchange import waits
@@ -217,6 +219,33 @@ class Gathering(Deferring):
         house.clock.advance(7)
 
 
+class Rendering(Forwarding):
+    """A twisted.web Resource, which is told of its client's leaving or answers, once."""
+
+    kind = waits.Render
+
+    def wait(self, request: Request) -> Any:
+        resource = Resource()
+        resource.isLeaf = True
+        resource.render = self.render  # type: ignore[method-assign]
+        return waits.Render(request, Site(resource, reactor=self.proxy.reactor), [], [b""])
+
+    def render(self, request: Any) -> int:
+        self.ends_of_it: list[Any] = []
+        request.notifyFinish().addBoth(self.ends_of_it.append)
+        self.given.append(request)
+        return NOT_DONE_YET
+
+    def wake(self, _house: House) -> None:
+        for request in self.given:
+            if not self.ends_of_it:
+                request.write(b"body")
+                request.finish()
+
+    def check(self) -> None:
+        assert not self.given or len(self.ends_of_it) == 1
+
+
 class Strands(Deferring):
     """Coroutines in a gather; each must be run to its end or be closed."""
 
@@ -299,7 +328,7 @@ class ParkingOnCoroutine(Parking):
 
 SCENES = [
     *(Sleeper, Descriptor, WritableDescriptor, Future, Deferring, Fetching, Forwarding, Uploading, Connecting),
-    *(Piece, WholeBody, Gathering, Strands, Parking, ParkingWithContext, ParkingOnCoroutine),
+    *(Piece, WholeBody, Gathering, Rendering, Strands, Parking, ParkingWithContext, ParkingOnCoroutine),
 ]
 
 

@@ -70,3 +70,18 @@ def test_a_signal_that_the_platform_has_not_is_left_out(taken):
     signals = Signals({"SIGNONSENSE": print})
     signals.install(Reactor())
     assert repr(signals) == "<Signals not installed>"
+
+
+def test_whoever_shares_a_signal_is_called_too(taken):
+    heard, calls, reactor = [], [], Reactor()
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("twistd"))
+    try:
+        signals = Signals({"SIGUSR1": lambda: calls.append("ours")}, shared=["SIGUSR1"])
+        signals.install(reactor)
+        signal.raise_signal(signal.SIGUSR1)
+        signals.restore()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    (call,) = reactor.asked
+    call()
+    assert (heard, calls) == (["twistd"], ["ours"])

@@ -159,6 +159,16 @@ class BlocksForASecond(Module):
         return Response.text("late")
 
 
+class HoldsEverybody(Module):
+    """What no module should do."""
+
+    blocking = False
+
+    def handle(self, request: Request) -> Response:
+        time.sleep(0.5)
+        return Response.text("late")
+
+
 async def _later(seconds: float, value: str) -> str:
     await sleep(seconds)
     return value

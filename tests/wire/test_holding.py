@@ -76,7 +76,7 @@ def test_the_status_has_the_shape_that_programs_rely_on(proxy: Proxy, upstream: 
         proxy.staged(PARKED=1)
         status = proxy.status()
         address = f"127.0.0.1:{client.sock.getsockname()[1]}"
-    assert set(status) == {"workers", "stages", "served", "parked", "parked_total"}
+    assert set(status) >= {"workers", "stages", "served", "parked", "parked_total"}  # it may have more
     assert set(status["workers"]) == {"total", "busy", "queued"}
     assert set(status["stages"]) == STAGES
     assert status["served"] >= served

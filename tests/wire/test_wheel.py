@@ -59,7 +59,8 @@ def test_twistd_lists_the_command_of_an_installed_wheel(environment: Environment
 
 def test_the_stock_modules_are_found(environment: Environment, tmp_path: Path) -> None:
     config = tmp_path / "proxy.toml"
-    routes = "".join(f'[[route]]\npath = "/{name}"\nmodule = "{name}"\n' for name in STOCK)
+    needed = {"resource": 'settings = { resource = "twisted.web.static:Data", args = ["hello", "text/plain"] }'}
+    routes = "".join(f'[[route]]\npath = "/{name}"\nmodule = "{name}"\n{needed.get(name, "")}\n' for name in STOCK)
     config.write_text(f'[server]\nlisten = "tcp:8080"\n{routes}')
     output = environment.run("twistd", "asyncproxy", "--config", str(config), "--check")
     assert all(f"/{name}" in output for name in STOCK)

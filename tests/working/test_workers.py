@@ -166,5 +166,17 @@ async def test_the_statistics_say_who_is_busy_and_who_waits(workers: Workers, re
                 break
             await deferLater(reactor, 0.005)
         assert workers.statistics() == {"total": 3, "busy": 3, "queued": 2}
+        assert 0 < workers.busy_seconds < workers.busy_seconds
     finally:
         proceed.set()
+
+
+@waits
+async def test_time_is_busy_only_while_there_are_turns(workers: Workers, reactor: Any) -> None:
+    assert workers.busy_seconds == 0
+    await deferToThreadPool(reactor, workers, divmod, 7, 2).addTimeout(10, reactor)
+    while any(since is not None for _, since in workers._busy):
+        await deferLater(reactor, 0.001)
+    busy = workers.busy_seconds
+    assert busy > 0
+    assert workers.busy_seconds == busy

@@ -1,0 +1,225 @@
+"""The access log: records come from the polling thread, and lines are made and written on a thread of its own.
+
+The rule: `put` appends to a deque and returns. What the disk does, it does to the writer alone; while it stalls,
+records wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
+
+The writer sleeps until a record comes, then waits `GATHER` seconds for more, and writes a few lines at a time: each
+write lets the polling thread go on, which a longer spell of formatting would hold up. A sleeper is seen as in
+`working.workers`: it says that it sleeps *before* it looks once more, and `put` appends *before* it looks for sleepers.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from twisted.logger import Logger
+
+from asyncproxy.exchange.record import Record, as_json, combined
+from asyncproxy.recording.log_file import LogFile
+
+_log = Logger()
+LIMIT: Final = 20_000
+"""Records that may wait: 0.1 s of more requests than one process answers, and some 20 MB."""
+GATHER: Final = 0.1
+"""Seconds that a first record waits for others."""
+RETRY: Final = 1.0
+"""Seconds after which a write that failed is tried again."""
+BATCH: Final = 64
+"""Lines of one write: about 0.2 ms of formatting."""
+PATIENCE: Final = 2.0
+"""Seconds that `close` waits for the disk."""
+
+LOOK: Final = "look"
+REOPEN: Final = "reopen"
+END: Final = "end"
+_FORMATS: Final[dict[str, Callable[[Record], bytes]]] = {
+    "combined": lambda record: combined(record).encode(),
+    "json": as_json,
+}
+
+
+class AccessLogError(Exception):
+    """The access log cannot be opened: what is wrong, where, and what to do about it."""
+
+
+class AccessLog:
+    """Lines about requests, in the file `path`, or on standard output for ``-``.
+
+    `form` is ``combined`` or ``json``. Everything but what it says otherwise is called on the polling thread. `opened`
+    makes the `LogFile`. Raises `AccessLogError` when made if the file cannot be opened.
+    """
+
+    def __init__(
+        self, path: str, form: str = "combined", *, limit: int = LIMIT, opened: Callable[[str], LogFile] = LogFile
+    ) -> None:
+        try:
+            self._file = opened(path)
+        except OSError as why:
+            words = f'cannot write to "{path}": {why.strerror}; name a file in a directory that exists, that the'
+            raise AccessLogError(f'server.access_log: {words} proxy\'s user may write, or "-"') from why
+        self._line = _FORMATS[form]
+        self._limit = limit
+        self._waiting: deque[Record] = deque()
+        self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._asleep = False
+        self._overflowed = 0
+        """Dropped by the polling thread, as there were too many."""
+        self._spoilt = 0
+        """Dropped by the writer, as no line could be made of them; or left when it had to end."""
+        self._told = 0
+        """How many dropped ones the log has told of."""
+        self._taken = 0
+        """Lines given to the file."""
+        self._failing = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the writer; until then records wait."""
+        self._thread = threading.Thread(target=self._work, name="asyncproxy-access-log", daemon=True)
+        self._thread.start()
+
+    def put(self, record: Record) -> None:
+        """Have a line written about `record`, some time soon; never blocks."""
+        waiting = self._waiting
+        if len(waiting) >= self._limit:
+            self._overflowed += 1
+            return
+        waiting.append(record)
+        if self._asleep:
+            self._asleep = False
+            self._orders.put(LOOK)
+
+    def reopen(self) -> None:
+        """Go on in the file that is at the path now: for rotation by renaming. What came before goes to the old one.
+
+        If it cannot be opened the old one is kept, and the log says why.
+        """
+        self._orders.put(REOPEN)
+
+    def close(self, patience: float = PATIENCE) -> None:
+        """Write what waits and close the file; after `patience` seconds on the disk give up, and log what is lost."""
+        self._orders.put(END)
+        if self._thread is not None:
+            self._thread.join(patience)
+            if self._thread.is_alive():
+                words = "The access log's disk took nothing for {patience:g} s: {lost} lines are lost"
+                _log.error(words, patience=patience, lost=self.waiting)
+            self._thread = None
+        else:
+            self.step(END)
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return len(self._waiting) + self._file.unwritten
+
+    @property
+    def dropped(self) -> int:
+        """Lines that never will be."""
+        return self._overflowed + self._spoilt
+
+    def statistics(self) -> dict[str, int]:
+        """Lines ``written``, ``dropped`` and ``waiting``, and whether writing is ``failing``, 0 or 1."""
+        return {
+            "written": self._taken - self._file.unwritten,
+            "dropped": self.dropped,
+            "waiting": self.waiting,
+            "failing": int(self._failing),
+        }
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.statistics().items() if name != "failing")
+        return f"<AccessLog {self._file.path}: {counts}{', failing' if self._failing else ''}>"
+
+    # On the writer's thread.
+
+    def _work(self) -> None:
+        """The writer's life: sleep until told, gather, write."""
+        while self.step(self._next_order()):
+            pass
+
+    def _next_order(self) -> str:
+        if self._failing:
+            return self._order_within(RETRY)
+        self._asleep = True
+        if not self._waiting:
+            order = self._orders.get()
+            if order != LOOK:
+                return order
+        self._asleep = False
+        return self._order_within(GATHER)
+
+    def _order_within(self, seconds: float) -> str:
+        try:
+            return self._orders.get(timeout=seconds)
+        except queue.Empty:
+            return LOOK
+
+    def step(self, order: str = LOOK) -> bool:
+        """Write what waits, then do as `order` says; False at the end. For the writer, or for who steps it by hand."""
+        self._write()
+        if order == REOPEN:
+            self._reopen()
+        elif order == END:
+            self._end()
+        return order != END
+
+    def _write(self) -> None:
+        try:
+            self._file.flush()
+            for _ in range(0, len(self._waiting), BATCH):  # what comes meanwhile does not keep it from its orders
+                lines = self._next_lines()
+                self._taken += len(lines)
+                self._file.append(b"".join(lines))
+        except OSError as why:
+            self._fail(why)
+        else:
+            self._recover()
+
+    def _next_lines(self) -> list[bytes]:
+        lines: list[bytes] = []
+        waiting = self._waiting
+        while waiting and len(lines) < BATCH:
+            record = waiting.popleft()
+            try:
+                lines.append(self._line(record) + b"\n")
+            except Exception:  # noqa: BLE001 - a defect in one line must not end the log
+                self._spoilt += 1
+                self._told += 1
+                _log.failure("No line of the access log could be made of {record!r}", record=record)
+        return lines
+
+    def _fail(self, why: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            path, words = self._file.path, why.strerror or why
+            _log.error("The access log {path} cannot be written: {words}; lines wait", path=path, words=words)
+
+    def _recover(self) -> None:
+        if self._failing:
+            self._failing = False
+            _log.info("The access log {path} is written again", path=self._file.path)
+        dropped = self.dropped
+        if dropped > self._told and not self._waiting:
+            lost, self._told = dropped - self._told, dropped
+            words = "The access log {path} lost {lost} lines: the disk did not keep up"
+            _log.warn(words, path=self._file.path, lost=lost)
+
+    def _reopen(self) -> None:
+        try:
+            self._file.reopen()
+        except OSError as why:
+            words = "The access log {path} cannot be opened anew: {why}; the file that was open is written on"
+            _log.error(words, path=self._file.path, why=why.strerror)
+
+    def _end(self) -> None:
+        lost = self.waiting
+        if lost:
+            _log.error("The access log {path} ends with {lost} lines unwritten", path=self._file.path, lost=lost)
+        self._spoilt += lost
+        self._waiting.clear()
+        self._file.close()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from typing import Any
+
+import prometheus_client
+from prometheus_client.parser import text_string_to_metric_families
+
+from asyncproxy import Module, Request, Response, sleep
+from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.tally import BOUNDS
+from tests.fakes import House
+
+LABELS = ("route", "status", "stage", "wait", "upstream", "server", "state", "outcome", "le")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Sleeps(Module):
+    async def handle(self, _request: Request) -> Response:
+        await sleep(600)
+        return Response()
+
+
+def read(house: House) -> dict[tuple[str, ...], float]:
+    """What Prometheus reads: each sample by its name and the values of its labels."""
+    families = list(text_string_to_metric_families(house.metrics().decode()))
+    samples = [sample for family in families for sample in family.samples]
+    found = {
+        (sample.name.removeprefix("asyncproxy_"), *(sample.labels[name] for name in LABELS if name in sample.labels)): (
+            sample.value
+        )
+        for sample in samples
+    }
+    assert len(found) == len(samples), "a sample is told twice"
+    assert all(family.documentation for family in families)
+    return found
+
+
+def test_requests_are_told_by_route_and_class_of_status() -> None:
+    house = House(modules={"/held/": Sleeps()})
+    for _ in range(2):
+        house.get("/x")
+        house.upstream().answer(OK)
+        house.settle()
+    house.get("/held/").leave()
+    house.settle()
+    house.connect().send(b"GET / HTTP/9.9\r\n\r\n")
+    house.settle()
+    told = read(house)
+    assert told["requests_total", "/", "2xx"] == 2
+    assert told["requests_total", "/held/", "none"] == 1
+    assert told["requests_total", "none", "5xx"] == 1
+    assert told["requests_total", "/", "5xx"] == 0
+    assert (told["parks_total", "/"], told["parks_total", "/held/"]) == (2, 1)
+
+
+def test_durations_are_told_as_histograms_of_seconds() -> None:
+    house = House()
+    for seconds in (0.25, 3):
+        house.get("/")
+        house.advance(seconds)
+        house.upstream().answer(OK)
+        house.settle()
+    told = read(house)
+    for name in ("request_duration_seconds", "upstream_latency_seconds"):
+        assert told[f"{name}_sum", "/"] == 3.25
+        assert told[f"{name}_count", "/"] == told[f"{name}_bucket", "/", "+Inf"] == 2
+        buckets = [told[f"{name}_bucket", "/", str(bound)] for bound in BOUNDS]
+        assert buckets == [sum(seconds <= bound for seconds in (0.25, 3)) for bound in BOUNDS]
+    assert ("queue_wait_seconds_count", "/") not in told
+
+
+def test_what_is_on_its_way_is_told() -> None:
+    house = House(Sleeps(), modules={"/to/": "reverse"}, groups={"other": {"servers": ["http://h:1", "http://h:2"]}})
+    for path in ("/", "/", "/to/"):
+        house.get(path)
+    told = read(house)
+    assert told["exchanges", "PARKED"] == 3
+    assert told["exchanges", "QUEUED"] == 0
+    assert (told["parked", "sleep"], told["parked", "forward"]) == (2, 1)
+    assert told["client_connections",] == 3
+    assert told["upstream_connections", "http://127.0.0.1:9000", "http://127.0.0.1:9000", "busy"] == 1
+    assert told["upstream_connections", "other", "http://h:2", "busy"] == 0
+    assert told["upstream_waiting", "other", "http://h:1"] == 0
+
+
+def test_the_state_of_a_pool_is_told() -> None:
+    house = House()
+    house.get("/")
+    (name,) = {key[1] for key in read(house) if key[0] == "upstream_waiting"}
+
+    def states() -> list[float]:
+        told = read(house)
+        return [told["upstream_connections", name, name, state] for state in ("busy", "idle", "opening")]
+
+    assert states() == [1, 0, 0]
+    house.upstream().answer(OK)
+    house.settle()
+    assert states() == [0, 1, 0]
+
+
+def test_workers_are_told() -> None:
+    class Blocks(Module):
+        def handle(self, _request: Request) -> Response:
+            return Response()
+
+    house = House(Blocks(), server={"workers": 1})
+    for _ in range(2):
+        house.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    house.poll()
+    told = read(house)
+    assert (told["workers",], told["workers_busy",], told["turns_queued",]) == (1, 0, 2)
+    assert told["workers_busy_seconds_total",] == 0
+    assert (told["worker_stalls_total",], told["polling_holds_total",]) == (0, 0)
+
+
+def test_the_access_log_is_told_of_if_there_is_one() -> None:
+    house = House("status")
+    house.get("/healthz")
+    told = read(house)
+    assert (told["access_log_lines_total", "written"], told["access_log_lines_total", "dropped"]) == (1, 0)
+    assert (told["access_log_waiting_lines",], told["access_log_failing",]) == (0, 0)
+    house.books.log = None
+    assert not [key for key in read(house) if key[0].startswith("access_log")]
+
+
+def test_the_process_is_told_of() -> None:
+    assert read(House())["process_open_fds",] > 3
+
+
+def test_a_url_that_a_module_names_is_no_label() -> None:
+    class Anywhere(Module):
+        blocking = False
+
+        def handle(self, request: Request) -> Any:
+            return request.forward(f"http://127.0.0.1:{request.args['port'][0]}")
+
+    house = House(Anywhere())
+    before = set(read(house))
+    for port in range(5000, 5010):
+        house.get(f"/?port={port}")
+        house.upstream().answer(OK)
+        house.settle()
+    new = set(read(house)) - before
+    assert not [key for key in new if any(":50" in part for part in key)]
+
+
+def test_a_route_may_be_written_in_any_way() -> None:
+    path = '/a"b\\c/'
+    house = House(modules={path: "status"})
+    house.get("/a%22b%5cc/healthz")
+    assert read(house)["requests_total", path, "4xx"] == 1
+
+
+def test_nothing_global_is_touched() -> None:
+    before = list(prometheus_client.REGISTRY._collector_to_names)
+    house = House()
+    first, second = (Metrics(house.flow, house.upstreams, [house.door]) for _ in range(2))
+    assert first.text() != b""
+    assert second.text() != b""
+    assert list(prometheus_client.REGISTRY._collector_to_names) == before
+    assert repr(first) == "<Metrics of <Flow idle, 0 served>>"

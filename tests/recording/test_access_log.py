@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.logger import capturedLogs, formatEvent
+
+from asyncproxy.exchange.record import Record
+from asyncproxy.recording.access_log import BATCH, REOPEN, AccessLog, AccessLogError
+from asyncproxy.recording.log_file import LogFile
+from tests.recording.test_log_file import Disk
+
+
+def record(number: int = 0, **given: Any) -> Record:
+    fields = {
+        "time": 0.0,
+        "client": "127.0.0.1",
+        "method": "GET",
+        "target": b"/%d" % number,
+        "minor": 1,
+        "status": 200,
+        "size": 0,
+        "duration": 0.0,
+        "route": "/",
+        "module": "reverse",
+        "upstream": None,
+        "attempts": 0,
+        "spent": (0.0,) * 6,
+        "parks": 0,
+        "id": "a-1",
+        "flag": "",
+        "block": b"",
+        **given,
+    }
+    return Record(*fields.values())
+
+
+def targets(path: Path) -> list[str]:
+    """What the lines are about; each must be whole."""
+    text = path.read_bytes()
+    assert text.endswith(b"\n") or not text
+    return [json.loads(line)["target"] for line in text.splitlines()]
+
+
+def numbered(*numbers: int) -> list[str]:
+    return [f"/{number}" for number in numbers]
+
+
+class Thing:
+    """An access log that no thread writes: `log.step` does."""
+
+    def __init__(self, folder: Path, room: int = 1 << 30, **given: Any) -> None:
+        self.path = folder / "access.log"
+        self.disk = Disk(room)
+        self.log = AccessLog(str(self.path), "json", opened=partial(LogFile, write=self.disk.write), **given)
+
+    def put(self, *numbers: int) -> None:
+        for number in numbers:
+            self.log.put(record(number))
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """What the log says, as text."""
+    texts: list[str] = []
+
+    class Said(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter([formatEvent(event) for event in events])
+
+    with capturedLogs() as events:
+        yield Said(texts)
+
+
+def test_records_wait_until_they_are_written(tmp_path: Path) -> None:
+    thing = Thing(tmp_path)
+    thing.put(1, 2)
+    assert thing.log.statistics() == {"written": 0, "dropped": 0, "waiting": 2, "failing": 0}
+    thing.log.step()
+    assert thing.log.statistics() == {"written": 2, "dropped": 0, "waiting": 0, "failing": 0}
+    assert targets(thing.path) == numbered(1, 2)
+
+
+def test_a_combined_line_ends_as_a_line_does(tmp_path: Path) -> None:
+    log = AccessLog(str(tmp_path / "log"))
+    log.put(record())
+    log.close()
+    assert (tmp_path / "log").read_text().count("\n") == 1
+
+
+def test_many_are_written_a_few_at_a_time(tmp_path: Path) -> None:
+    thing = Thing(tmp_path)
+    numbers = range(2 * BATCH + 1)
+    thing.put(*numbers)
+    thing.log.step()
+    assert targets(thing.path) == numbered(*numbers)
+
+
+def test_what_is_too_much_is_dropped_and_counted(tmp_path: Path, told: list[str]) -> None:
+    thing = Thing(tmp_path, limit=2)
+    thing.put(1, 2, 3, 4)
+    assert thing.log.statistics() == {"written": 0, "dropped": 2, "waiting": 2, "failing": 0}
+    thing.log.step()
+    thing.put(5)
+    thing.log.step()
+    assert targets(thing.path) == numbered(1, 2, 5)
+    assert list(told) == [f"The access log {thing.path} lost 2 lines: the disk did not keep up"]
+
+
+def test_a_full_disk_is_told_once_and_once_again_when_there_is_room(tmp_path: Path, told: list[str]) -> None:
+    thing = Thing(tmp_path, room=5, limit=3)
+    thing.put(1)
+    for number in range(2, 7):
+        thing.log.step()
+        thing.put(number)
+    assert thing.log.statistics() == {"written": 0, "dropped": 2, "waiting": 4, "failing": 1}
+    assert repr(thing.log) == f"<AccessLog {thing.path}: 0 written, 2 dropped, 4 waiting, failing>"
+    thing.disk.room = 1 << 30
+    thing.log.step()
+    thing.log.step()
+    assert targets(thing.path) == numbered(1, 2, 3, 4)
+    assert thing.log.statistics() == {"written": 4, "dropped": 2, "waiting": 0, "failing": 0}
+    assert list(told) == [
+        f"The access log {thing.path} cannot be written: No space left on device; lines wait",
+        f"The access log {thing.path} is written again",
+        f"The access log {thing.path} lost 2 lines: the disk did not keep up",
+    ]
+
+
+def test_a_full_device_holds_nobody_up(told: list[str]) -> None:
+    log = AccessLog("/dev/full")
+    log.start()
+    for _ in range(3):
+        log.put(record())
+    log.close(30)
+    assert log.statistics() == {"written": 0, "dropped": 3, "waiting": 3, "failing": 1}
+    assert [text for text in told if "No space left" in text] == [
+        "The access log /dev/full cannot be written: No space left on device; lines wait"
+    ]
+    assert list(told)[-1] == "The access log /dev/full ends with 3 lines unwritten"
+
+
+def test_a_disk_that_stalls_holds_nobody_up(tmp_path: Path, told: list[str]) -> None:
+    path = str(tmp_path / "fifo")
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        log = AccessLog(path, limit=1000)
+        log.start()
+        log.put(record(block=b"\r\nReferer: " + b"x" * 2000))
+        for _ in range(64 * BATCH):  # far more than a pipe takes
+            log.put(record())
+        assert log.dropped > 0
+        log.close(0.01)
+        assert list(told)[-1].startswith("The access log's disk took nothing for 0.01 s")
+        (thread,) = [one for one in threading.enumerate() if one.name == "asyncproxy-access-log"]
+        while thread.is_alive():
+            try:
+                os.read(reader, 1 << 16)
+            except BlockingIOError:
+                thread.join(0.01)
+    finally:
+        os.close(reader)
+
+
+def test_the_writer_wakes_for_records_and_ends_with_them_written(tmp_path: Path) -> None:
+    thing = Thing(tmp_path)
+    thing.log.start()
+    for number in range(1000):
+        thing.put(number)
+    thing.log.close(30)
+    assert targets(thing.path) == numbered(*range(1000))
+    assert not [one for one in threading.enumerate() if one.name == "asyncproxy-access-log"]
+
+
+def test_rotation_loses_and_breaks_no_line(tmp_path: Path) -> None:
+    thing = Thing(tmp_path)
+    rotated: list[str] = []
+    for number in range(300):
+        thing.put(number)
+        if number % 100 == 50:
+            thing.log.step()
+            thing.put(number)
+            thing.path.rename(tmp_path / "old")
+            thing.log.step(REOPEN)
+            rotated += targets(tmp_path / "old")
+    thing.log.close()
+    kept = [number for number in range(300) for _ in range(2 if number % 100 == 50 else 1)]
+    assert rotated + targets(thing.path) == numbered(*kept)
+
+
+def test_what_came_before_a_rotation_is_in_the_old_file(tmp_path: Path) -> None:
+    thing = Thing(tmp_path)
+    thing.put(1)
+    thing.path.rename(tmp_path / "old")
+    thing.log.reopen()
+    thing.log.start()
+    thing.log.close(30)
+    assert (targets(tmp_path / "old"), targets(thing.path)) == (numbered(1), [])
+
+
+def test_a_rotation_that_fails_is_told_and_the_old_file_written_on(tmp_path: Path, told: list[str]) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    thing = Thing(folder)
+    folder.rename(tmp_path / "moved")
+    thing.log.reopen()
+    thing.log.start()
+    thing.put(1)
+    thing.log.close(30)
+    assert targets(tmp_path / "moved" / "access.log") == numbered(1)
+    (text,) = told
+    assert text == (
+        f"The access log {thing.path} cannot be opened anew: No such file or directory; "
+        "the file that was open is written on"
+    )
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(AccessLogError) as caught:
+        AccessLog(str(tmp_path / "none" / "log"))
+    assert str(caught.value) == (
+        f'server.access_log: cannot write to "{tmp_path}/none/log": No such file or directory; '
+        'name a file in a directory that exists, that the proxy\'s user may write, or "-"'
+    )
+
+
+def test_a_record_that_no_line_can_be_made_of_costs_itself_alone(tmp_path: Path, told: list[str]) -> None:
+    thing = Thing(tmp_path)
+    thing.put(1)
+    thing.log.put(record(2, status="no number", time="never"))
+    thing.put(3)
+    thing.log.step()
+    assert targets(thing.path) == numbered(1, 3)
+    assert thing.log.dropped == 1
+    (text,) = told
+    assert text.startswith("No line of the access log could be made of Record(time='never'")
+
+
+def test_a_disk_that_is_full_at_the_end_does_not_keep_the_proxy(tmp_path: Path, told: list[str]) -> None:
+    thing = Thing(tmp_path, room=0)
+    thing.log.start()
+    thing.put(1, 2)
+    thing.log.close(30)
+    assert thing.log.dropped == 2
+    assert list(told)[-1] == f"The access log {thing.path} ends with 2 lines unwritten"
