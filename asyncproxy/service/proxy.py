@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
@@ -212,6 +213,7 @@ class Proxy:
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
+            flow.around = replace(flow.around, upstreams=upstreams)
         for door in self.doors:
             door.limit(settings.limits)
         for door in self._public_doors:
