@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
-from asyncproxy.exchange.errors import ClientError, ClientGone, error_text, reason_phrase
+from asyncproxy.exchange.errors import ClientError, ClientGone, reason_phrase
 from asyncproxy.exchange.forwarding import make_block, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
 from asyncproxy.exchange.headers import RawHeaders
@@ -22,6 +22,7 @@ from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
+from asyncproxy.polling.responding import refusal
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -396,10 +397,7 @@ class ClientConnection(Due):
 
     def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
         """Send an error of ours, in short plain text."""
-        body = error_text(status, words)
-        block = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d" % len(body)
-        if status == 503:
-            block += b"\r\nRetry-After: 1"
+        block, body = refusal(status, words)
         self.answer(status, block + make_block(fields or []), body)
 
     def _refuse_alone(self, error: ClientError) -> None:

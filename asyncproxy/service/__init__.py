@@ -5,6 +5,7 @@
     proxy.py     Proxy: the rooms furnished, on anybody's reactor
     binding.py   routes with their modules
     hooks.py     `start` and `stop` of modules
+    site.py      modules in a stock twisted.web Site
 
 This room alone may import the reactor, and that inside `Proxy.start`: all else is given its reactor or its clock.
 """

@@ -187,6 +187,8 @@ class House:
 
     # What modules see as the running proxy.
 
+    running = True
+
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
