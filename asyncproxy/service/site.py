@@ -45,7 +45,7 @@ def default_proxy(reactor: Any) -> Proxy:
     if proxy is None:
         proxy = _defaults[reactor] = Proxy(Settings(server=Server(listen=()), route=()), reactor)
         proxy.start()  # nothing listens and no module is started, so nothing can fail
-        reactor.addSystemEventTrigger("during", "shutdown", proxy.stop)
+        reactor.addSystemEventTrigger("before", "shutdown", proxy.stop)  # the one phase that waits for a Deferred
     return proxy
 
 
