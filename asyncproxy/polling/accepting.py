@@ -56,6 +56,7 @@ class ClientConnection(Due):
         "_chunked",
         "_continues",
         "_framing",
+        "_full",
         "_known",
         "_looping",
         "_paused",
@@ -89,6 +90,8 @@ class ClientConnection(Due):
         self._body: BodyStream | None = None
         self._body_size = 0
         self._producer: Producer | None = None
+        self._full = False
+        """Whether the transport has no room; it says so once, perhaps before there is a producer to be told."""
         self._looping = False
         self._paused = False
         self._continues = False
@@ -370,6 +373,8 @@ class ClientConnection(Due):
         """Send a piece of the body."""
         self.sent += len(data)
         self.transport.write(chunk(data) if self._chunked else data)
+        if self._full and self._producer is not None:
+            self._producer.pause()
 
     def end(self) -> None:
         """The body is complete."""
@@ -457,11 +462,13 @@ class ClientConnection(Due):
 
     def pauseProducing(self) -> None:
         """The client takes the response more slowly than it comes."""
+        self._full = True
         if self._producer is not None:
             self._producer.pause()
 
     def resumeProducing(self) -> None:
         """The client keeps up again."""
+        self._full = False
         if self._producer is not None:
             self._producer.resume()
 

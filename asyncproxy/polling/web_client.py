@@ -113,7 +113,7 @@ class WebClient:
     def cut(self) -> None:
         """Close the connection at once, so that the client cannot take the body for a whole one."""
         self._producer = None
-        channel = self.web.channel
+        channel = getattr(self.web, "channel", None)
         if channel is not None:
             getattr(channel, "abortConnection", channel.transport.abortConnection)()
 

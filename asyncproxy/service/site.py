@@ -26,7 +26,8 @@ from asyncproxy.service.proxy import Proxy
 
 _log = Logger()
 _defaults: WeakKeyDictionary[Any, Proxy] = WeakKeyDictionary()
-_starts: WeakKeyDictionary[Module, Deferred[bool]] = WeakKeyDictionary()
+_starts: WeakKeyDictionary[Any, WeakKeyDictionary[Module, Deferred[bool]]] = WeakKeyDictionary()
+"""By proxy: a module that is given another one is started there."""
 
 
 def render(module: Module, web: Any) -> int:
@@ -43,7 +44,7 @@ def default_proxy(reactor: Any) -> Proxy:
     """The proxy whose rooms modules use in Sites of `reactor`, unless they have one of their own; it is started."""
     proxy = _defaults.get(reactor)
     if proxy is None:
-        proxy = _defaults[reactor] = Proxy(Settings(server=Server(listen=()), route=()), reactor)
+        proxy = _defaults[reactor] = Proxy(Settings(server=Server(listen=(), drain=0.0), route=()), reactor)
         proxy.start()  # nothing listens and no module is started, so nothing can fail
         reactor.addSystemEventTrigger("before", "shutdown", proxy.stop)  # the one phase that waits for a Deferred
     return proxy
@@ -68,9 +69,10 @@ def _bound(module: Module, web: Any) -> Bound:
 
 def _started(bound: Bound) -> Deferred[bool]:
     """Whether the module's `start` went well, once it is through; it is called once, by whoever comes first."""
-    started = _starts.get(bound.module)
+    starts = _starts.setdefault(bound.module.proxy, WeakKeyDictionary())
+    started = starts.get(bound.module)
     if started is None:
-        started = _starts[bound.module] = Deferred.fromCoroutine(_start(bound))
+        started = starts[bound.module] = Deferred.fromCoroutine(_start(bound))
     return started
 
 
