@@ -7,7 +7,7 @@ of a head.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.errors import ClientError
@@ -17,6 +17,9 @@ from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.web_client import WebClient
 
 
 class Limits(Protocol):
@@ -76,7 +79,7 @@ class Door:
         self._only = only
         self._by_host = by_host
 
-    def admit(self, client: ClientConnection, request: Request) -> Exchange:
+    def admit(self, client: ClientConnection | WebClient, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
         self.name(client, request)
         if not request.target.startswith(b"/"):
@@ -92,7 +95,7 @@ class Door:
         flow.exchanges.add(exchange)
         return exchange
 
-    def name(self, client: ClientConnection, request: Request) -> None:
+    def name(self, client: ClientConnection | WebClient, request: Request) -> None:
         """Give `request` its id, and the field that tells it."""
         flow = self.flow
         flow.numbers = request.number = number = flow.numbers + 1

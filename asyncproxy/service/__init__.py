@@ -8,6 +8,7 @@
     draining.py  how a proxy empties before it stops
     reloading.py another configuration in the place of a running one's
     signals.py   what signals mean while a proxy has the process
+    site.py      modules in a stock twisted.web Site
 
 This room alone may import the reactor, and that inside `Proxy.start`: all else is given its reactor or its clock.
 """
