@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.errors import ClientGone, Overloaded, ParkTimeout, UpstreamError
+    from asyncproxy.exchange.errors import ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
     from asyncproxy.exchange.headers import Headers
     from asyncproxy.exchange.messages import Fetched, Reply, Request, Response
     from asyncproxy.exchange.outcomes import Park, Woken
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClientGone",
+    "Draining",
     "Duration",
     "Fetched",
     "Headers",
@@ -46,6 +47,7 @@ __all__ = [
 __version__ = "0.1.0"
 _ROOMS = {
     "ClientGone": "exchange.errors",
+    "Draining": "exchange.errors",
     "Duration": "settings",
     "Fetched": "exchange.messages",
     "Headers": "exchange.headers",

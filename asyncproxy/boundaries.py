@@ -121,6 +121,9 @@ class Upstreams(Protocol):
     def acquire(self, forwarding: Any, upstream: str | None) -> None:
         """Have `forwarding.send_over` called with a connection to the group or URL that `upstream` is."""
 
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Connections to each server: ``open``, ``idle``, ``opening``, and forwards ``waiting`` for one."""
+
 
 class Producer(Protocol):
     """What fills a response's body: it waits when the client is slow."""
@@ -143,6 +146,8 @@ class Binding(Protocol):
     is_async: bool
     whole_body: bool
     upstream: str | None
+    upstreams: Upstreams | None
+    """Where its forwards find their servers; None: where its flow does."""
     timeout: float | None
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""

@@ -38,6 +38,19 @@ class ClientGone(ProxyError):
         super().__init__(words)
 
 
+class Draining(ClientGone):
+    """The proxy stops, and the request was not through in the time that `server.drain` gave it.
+
+    A `ClientGone`, for what cleans up after one has the same to do. But the client is still there: uncaught, it gets
+    503 with Retry-After.
+    """
+
+    status = 503
+
+    def __init__(self, words: str = "the proxy is shutting down") -> None:
+        super().__init__(words)
+
+
 class ParkTimeout(ProxyError):
     """Nothing woke a parked request in time. Uncaught, the client gets 504."""
 

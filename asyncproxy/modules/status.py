@@ -1,16 +1,21 @@
-"""The stock module `status`: what the proxy holds right now, as JSON; served on the admin listener."""
+"""The stock module `status`: what the proxy holds right now, for people and for programs; on the admin listener."""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from typing import Final
 
 from asyncproxy import Module, Request, Response
+from asyncproxy.modules.status_page import HEADERS, ROWS, page
 
 DEFAULT_LIMIT = 1000
+_NOT_STORED: Final = ("cache-control", "no-store")
 
 
 class Status(Module):
-    """``/status.json``, with ``?limit=`` rows of `parked` from ``?after=ID`` on, and ``/healthz``.
+    """``/status``, a page; ``/status.json``, with ``?limit=`` rows of `parked` from ``?after=ID`` on; ``/metrics`` in
+    Prometheus' text format; and ``/healthz``, 503 while the proxy drains.
 
     With `token` set, requests must carry ``Authorization: Bearer TOKEN``.
     """
@@ -26,22 +31,51 @@ class Status(Module):
             )
         if request.method not in ("GET", "HEAD"):
             return Response.text("405 Method Not Allowed: the status is only read\n", 405, [("allow", "GET, HEAD")])
-        if request.path == "/healthz":
-            return Response.text("ok\n")
-        if request.path == "/status.json":
-            return self._status(request)
-        return Response.text("404 Not Found: there are /status.json and /healthz\n", 404)
+        answer = PATHS.get(request.path)
+        if answer is None:
+            return Response.text(f"404 Not Found: there are {', '.join(PATHS)}\n", 404)
+        return answer(self, request)
 
-    def _status(self, request: Request) -> Response:
+    def root(self, _request: Request) -> Response:
+        """The page is what people look for."""
+        return Response.redirect("/status")
+
+    def page(self, _request: Request) -> Response:
+        """For people."""
+        return Response.html(page(self.proxy.overview(ROWS)), headers=HEADERS)
+
+    def status(self, request: Request) -> Response:
+        """For programs."""
         limit_text = request.args.get("limit", [str(DEFAULT_LIMIT)])[-1]
         if not limit_text.isdecimal() or len(limit_text) > 9:
             return Response.text("400 Bad Request: limit is a number of rows\n", 400)
         after = request.args.get("after", [None])[-1]
         snapshot = self.proxy.snapshot(limit=int(limit_text), after=after)
-        return Response.json(snapshot, headers=[("cache-control", "no-store")])
+        return Response.json(snapshot, headers=[_NOT_STORED])
+
+    def metrics(self, _request: Request) -> Response:
+        """For Prometheus."""
+        fields = [("content-type", "text/plain; version=0.0.4; charset=utf-8"), _NOT_STORED]
+        return Response(200, fields, self.proxy.metrics())
+
+    def health(self, _request: Request) -> Response:
+        """For whoever asks whether requests may be sent here."""
+        if self.proxy.draining:
+            return Response.text("draining\n", 503, headers=[_NOT_STORED])
+        return Response.text("ok\n", headers=[_NOT_STORED])
 
     def _allowed(self, request: Request) -> bool:
         if self.token is None:
             return True
         said = request.headers.get("authorization") or ""
         return hmac.compare_digest(said.encode(), f"Bearer {self.token}".encode())
+
+
+PATHS: Final[dict[str, Callable[[Status, Request], Response]]] = {
+    "/": Status.root,
+    "/status": Status.page,
+    "/status.json": Status.status,
+    "/metrics": Status.metrics,
+    "/healthz": Status.health,
+}
+"""What is served where."""

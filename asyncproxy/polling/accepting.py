@@ -23,6 +23,7 @@ from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
 from asyncproxy.polling.responding import refusal
+from asyncproxy.polling.unsent import has_unsent
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -156,6 +157,20 @@ class ClientConnection(Due):
             self._refuse_alone(ClientError(408, "the request's head did not come in time"))
         elif self.exchange is None:
             self._close()
+
+    def drain(self, patience: float) -> None:
+        """No request comes after the one that is answered now; one whose first is on its way has `patience` seconds."""
+        if self._phase == _BUSY:
+            self.request.keep_alive = False
+        elif self._phase == _IDLE and self.request is not _NO_REQUEST:
+            self._close()
+        elif self._phase != _CLOSING:
+            self.door.deadlines.set(self, patience)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the answer has been given, but not all of it is out."""
+        return self._phase == _CLOSING and has_unsent(self.transport)
 
     # Requests in.
 

@@ -42,6 +42,7 @@ from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
+from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
@@ -163,6 +164,9 @@ class Exchange(Life):
         """A turn on a worker has ended."""
         self._read(turn)
         self._pump()
+        if self.verdict is not None and self.started:  # it began to answer before it could be told
+            verdict, self.verdict = self.verdict, None
+            self.call_off(verdict)
 
     def _read(self, turn: CallTurn) -> None:
         """What came of `turn` decides the next step; turns that are asked for meanwhile wait until it is decided."""
@@ -273,10 +277,14 @@ class Exchange(Life):
 
     def late(self) -> None:
         """The route's time is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+
+    def call_off(self, error: ProxyError) -> None:
+        """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
         if self.stage == ENDED or self.gone:
             return
-        error = ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s")
         if self.started:
+            self.flag = self.flag or flag_of(error)
             self.client.cut()
             self.gone = True
         self.interrupt(error)
@@ -296,6 +304,8 @@ class Exchange(Life):
             self._withdrawn(turn, error)
         else:
             self.verdict = error
+        if self.stage != ENDED and (self.gone or not self.started):
+            self._limit(LastDeadline(self), GRACE)
 
     def _withdrawn(self, turn: CallTurn, error: ProxyError) -> None:
         """A turn nobody has begun: its owner is told instead, as if it had run and failed."""
@@ -343,8 +353,13 @@ class Exchange(Life):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._deadline = RouteDeadline(self)
-        self.flow.deadlines.set(self._deadline, seconds)
+        self._limit(RouteDeadline(self), seconds)
+
+    def _limit(self, deadline: Due, seconds: float) -> None:
+        if self._deadline is not None:
+            self.flow.deadlines.remove(self._deadline)
+        self._deadline = deadline
+        self.flow.deadlines.set(deadline, seconds)
 
     @property
     def shown_stage(self) -> str:
@@ -381,6 +396,7 @@ class Flow:
         self.deadlines = deadlines
         self.around = around
         self.seconds = deadlines.seconds
+        self.began = self.seconds()
         self.max_queued = max_queued
         self.spool_in_memory = spool_in_memory
         self.ids = ids

@@ -55,12 +55,9 @@ class Door:
         self.flow = flow
         self.deadlines = flow.deadlines
         self.seconds = flow.deadlines.seconds
-        self.limits: Limits = limits
-        self.keep_alive = self.limits.keep_alive
-        self.find = find
         self.scheme = scheme
-        self._only = only
-        self._by_host = by_host
+        self.limit(limits)
+        self.lead(find, only, by_host)
         ids = self.ids = flow.ids
         self.id_key = b"" if ids is None else ids.key
         self._marks = b"" if ids is None else ids.marks(flow.prefix)
@@ -68,6 +65,17 @@ class Door:
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
+
+    def limit(self, limits: Any) -> None:
+        """From now on `limits` hold, for connections that are open too."""
+        self.limits: Limits = limits
+        self.keep_alive = self.limits.keep_alive
+
+    def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:
+        """From now on requests take these routes; those that are under way go on as they are."""
+        self.find = find
+        self._only = only
+        self._by_host = by_host
 
     def admit(self, client: ClientConnection | WebClient, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
@@ -101,6 +109,12 @@ class Door:
         if given is not None:
             request.take_id(given)
             request.mark = self.ids.mark(given)
+
+    def drain(self, patience: float) -> None:
+        """Close what idles, and keep no connection for another request; a first one has `patience` seconds to come."""
+        self.open = False
+        for connection in list(self.connections):
+            connection.drain(patience)
 
     def close_connections(self) -> None:
         """Close every connection now; their exchanges hear that the client has left."""

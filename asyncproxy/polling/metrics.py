@@ -8,7 +8,7 @@ words of this program. What clients send, or URLs that modules name, is never a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -22,25 +22,30 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.pool import Upstreams
 from asyncproxy.polling.tally import BOUNDS, CLASSES, Histogram, Tally
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 NO_ROUTE: Final = "none"
 """The route of requests that were refused before one was found; routes have a slash."""
 _BUCKETS: Final = (*map(str, BOUNDS), "+Inf")
 
 
 class Metrics(Collector):
-    """The figures of one proxy: of `flow` and what it has, `upstreams`, and `doors`. Polling thread only."""
+    """The figures of one proxy: of `flow` and what it has, `upstreams` and `doors`, and what a watchdog has `watched`.
 
-    def __init__(self, flow: Flow, upstreams: Upstreams, doors: Sequence[Door]) -> None:
+    Polling thread only; made for one scrape.
+    """
+
+    def __init__(
+        self, flow: Flow, upstreams: Upstreams, doors: Sequence[Door], watched: Mapping[str, int] | None = None
+    ) -> None:
         self._flow = flow
         self._upstreams = upstreams
         self._doors = doors
+        self._watched = watched or {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """All of them, of content type `CONTENT_TYPE`."""
+        """All of them, in text format 0.0.4."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -51,8 +56,13 @@ class Metrics(Collector):
         yield _gauge("exchanges", "Requests that are on their way, by stage.", "stage", flow.stages().items())
         yield _parked(flow)
         yield from _workers(flow)
+        if self._watched:
+            words = "Turns that kept their worker for too long."
+            yield CounterMetricFamily("asyncproxy_worker_stalls", words, self._watched["stalled"])
+            words = "How often something held the polling thread."
+            yield CounterMetricFamily("asyncproxy_polling_holds", words, self._watched["held"])
         yield from _pools(self._upstreams)
-        connections = sum(len(door.connections) for door in self._doors)
+        connections = sum(len(door.connections) for door in self._doors if door.flow is flow)  # not the admin's
         yield GaugeMetricFamily("asyncproxy_client_connections", "Open connections of clients.", connections)
         if flow.books is not None and flow.books.log is not None:
             yield from _access_log(flow.books.log)
@@ -85,7 +95,9 @@ def _requests(tally: Tally) -> Iterator[Metric]:
 
 def _histogram(name: str, words: str, rows: Iterable[tuple[str, Histogram]]) -> Metric:
     family = HistogramMetricFamily(f"asyncproxy_{name}_seconds", words, labels=["route"])
-    for route, histogram in rows:
+    for route, histogram in rows:  # many routes never wait for a worker, or for an upstream
+        if not histogram.count:
+            continue
         buckets = list(zip(_BUCKETS, accumulate(histogram.counts), strict=True))
         family.add_metric([route], buckets, histogram.sum)
     return family

@@ -277,6 +277,11 @@ class NativeConnection(asyncio.BaseProtocol):
             self._unsent = b""
             self._transport.write(unsent)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return len(self._unsent) + (0 if self.disconnected else self._transport.get_write_buffer_size())
+
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one."""
         self.write(b"".join(iovec))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asyncproxy import __version__
 from asyncproxy.polling.flow import Exchange, Flow
 
 
@@ -13,7 +14,7 @@ def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[st
     waiting = sorted((exchange for exchange in flow.exchanges if exchange.parked is not None), key=_age)
     total = len(waiting)
     if after is not None:
-        start = _number(after)
+        start = next((_age(exchange) for exchange in waiting if exchange.request.id == after), _number(after))
         waiting = [exchange for exchange in waiting if _age(exchange) > start]
     return {
         "workers": flow.workers.statistics(),
@@ -22,6 +23,12 @@ def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[st
         "parked": [_row(exchange, now) for exchange in waiting[:limit]],
         "parked_total": total,
     }
+
+
+def about(flow: Flow) -> dict[str, Any]:
+    """What the page shows beside the `snapshot`: ``version``, ``uptime_s``, and ``upstreams``, all pools."""
+    age = flow.seconds() - flow.began
+    return {"version": __version__, "uptime_s": age, "upstreams": flow.around.upstreams.statistics()}
 
 
 def _row(exchange: Exchange, now: float) -> dict[str, Any]:
@@ -42,9 +49,10 @@ def _row(exchange: Exchange, now: float) -> dict[str, Any]:
 
 
 def _age(exchange: Exchange) -> int:
-    return _number(exchange.request.id)
+    return exchange.request.number
 
 
 def _number(identity: str) -> int:
+    """Of an id that was made here: the request may be gone when the next rows are asked for."""
     number = identity.rpartition("-")[2]
     return int(number) if number.isdecimal() else 0

@@ -9,6 +9,7 @@ from asyncproxy.exchange.errors import ClientGone, ParkTimeout
 from asyncproxy.exchange.outcomes import Park, Woken
 from asyncproxy.exchange.waits import Gather
 from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.giving_up import GivenUp
 from asyncproxy.polling.parking import place_of
 from asyncproxy.working.turns import CallTurn
 
@@ -66,7 +67,7 @@ class ParkStep:
         """The client left, or it took too long: the module cleans up on a worker."""
         exchange, park = self.exchange, self._park
         self._error = error
-        if park.gone is not None:
+        if park.gone is not None and not isinstance(error, GivenUp):
             reason = "gone" if isinstance(error, ClientGone) else "timeout"
             exchange.run(self, park.gone, exchange.request, Woken(park.context, error, reason))
         elif callable(getattr(park.context, "close", None)):
@@ -81,8 +82,10 @@ class ParkStep:
     def turned(self, turn: CallTurn) -> None:
         """The call has returned or raised."""
         error = _error_of(turn)
-        if self._error is not None and error is None and (turn.value is None or self._park.gone is None):
-            error = self._error
+        if self._error is not None and error is None:
+            heard = self._park.gone is not None and not isinstance(self._error, GivenUp)
+            if turn.value is None or not heard:
+                error = self._error
         self.exchange.concluded(turn.value, error)
 
     def interrupted(self, error: BaseException) -> None:

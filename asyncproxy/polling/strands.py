@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from asyncproxy.exchange.waits import Native, Wait, as_wait
+from asyncproxy.polling.giving_up import GivenUp
 from asyncproxy.polling.parking import Parked, Wake, place
 from asyncproxy.working.turns import CallTurn
 
@@ -26,7 +27,7 @@ class Strand:
     The *main* strand is the module's own line of code: it is told when the client leaves or time runs out.
     """
 
-    __slots__ = ("_cancelled", "_done", "coroutine", "exchange", "main", "parked")
+    __slots__ = ("_cancelled", "_done", "_given_up", "coroutine", "exchange", "main", "parked")
 
     def __init__(self, exchange: Exchange, coroutine: Coroutine[Any, Any, Any], done: Wake, *, main: bool) -> None:
         self.exchange = exchange
@@ -35,6 +36,7 @@ class Strand:
         self.parked: Parked | None = None
         self._done = done
         self._cancelled = False
+        self._given_up: GivenUp | None = None
 
     def start(self) -> None:
         """Ask for the first turn."""
@@ -47,6 +49,9 @@ class Strand:
             self.exchange.parked = None
         if error is None:
             self.exchange.run(self, self.coroutine.send, value)
+        elif isinstance(error, GivenUp):
+            self._given_up = error
+            self.exchange.run(self, self._end)
         else:
             self.exchange.run(self, self.coroutine.throw, error)
 
@@ -54,6 +59,10 @@ class Strand:
         """A turn of this coroutine has ended."""
         if self._cancelled:
             self._close_if_waiting(turn)
+        elif self._given_up is not None:
+            if turn.error is not None:
+                self.exchange.flow.log_failure(self.exchange, turn.error)
+            self._done(None, self._given_up)
         elif turn.finished:
             self._done(turn.value, None)
         elif turn.error is not None:
@@ -104,6 +113,16 @@ class Strand:
             self.parked.call_off()
             self.parked = None
             self.exchange.run(self, self.coroutine.close)
+
+    def _end(self) -> None:
+        """End the coroutine: by an exception first, for an async generator that it waits for hears of no close."""
+        try:
+            yielded = self.coroutine.throw(asyncio.CancelledError())
+        except (asyncio.CancelledError, StopIteration):
+            return
+        if isinstance(yielded, Wait):
+            yielded.abandon()
+        self.coroutine.close()
 
     def _close_if_waiting(self, turn: CallTurn) -> None:
         if turn.finished or turn.error is not None or turn.call == self.coroutine.close:

@@ -7,6 +7,7 @@ that cannot keeps all from serving, and those before it are stopped again. They 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,6 +37,8 @@ class Hooks:
         """By the module's id: one that several routes share is started once."""
         self._starting: Errand | None = None
         self._closed = False
+        self._ends: list[Deferred[str]] = []
+        """Of those that are being stopped."""
 
     async def start(self, bindings: Iterable[Bound]) -> None:
         """Start the modules of `bindings` that are not started. Raises `NotStarted`, with none of them started."""
@@ -50,19 +53,25 @@ class Hooks:
             self._started[id(bound.module)] = bound
             began.append(bound)
 
-    async def stop(self, bindings: Iterable[Bound] | None = None) -> list[str]:
-        """Stop the modules of `bindings`, or all; gives what went wrong, which is logged. One that starts is told."""
+    async def stop(self, bindings: Iterable[Bound] | None = None, patience: float = math.inf) -> list[str]:
+        """Stop the modules of `bindings`, or all, within `patience` seconds; gives what went wrong, which is logged.
+
+        When all are stopped, one that is being started is told, and none starts any more.
+        """
         if bindings is None:
             bindings = list(self._started.values())
             self._closed = True
             if self._starting is not None:
                 self._starting.call_off(ClientGone("the proxy stops"))
         started = [bound for bound in bindings if self._started.pop(id(bound.module), None) is not None]
-        ends = [Deferred.fromCoroutine(self._stop(bound)) for bound in started]
-        return [words for words in await gatherResults(ends) if words]
+        ends = [Deferred.fromCoroutine(self._stop(bound, patience)) for bound in started]
+        if self._closed:
+            ends += map(awaited, self._ends)
+        self._ends = [end for end in (*self._ends, *ends) if not end.called]
+        return [words for words in await gatherResults(map(awaited, ends)) if words]
 
-    async def _stop(self, bound: Bound) -> str:
-        error = await self._run(bound, "stop", bound.module.stop_timeout)
+    async def _stop(self, bound: Bound, patience: float) -> str:
+        error = await self._run(bound, "stop", min(bound.module.stop_timeout, patience))
         if error is None:
             return ""
         words = _words(bound, "stop", error)

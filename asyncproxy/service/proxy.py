@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -28,14 +27,16 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
-from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
+from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
+from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, awaited
+from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
@@ -49,16 +50,20 @@ class Proxy:
     `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
     """
 
-    def __init__(self, settings: Settings | Mapping[str, Any] | str | os.PathLike[str], reactor: Any = None) -> None:
+    def __init__(self, settings: Source, reactor: Any = None) -> None:
         try:
             self.settings = settings if isinstance(settings, Settings) else load(settings)
         except ConfigurationError as why:
             raise with_modules(why) from None
-        source = os.fspath(settings) if isinstance(settings, (str, os.PathLike)) else "settings"
-        self.bindings = bind_all(self.settings.route, source)
+        self._file = os.path.abspath(settings) if isinstance(settings, (str, os.PathLike)) else None
+        self.bindings = bind_all(self.settings.route, name_of(settings))
         self.reactor = reactor
         self._ports: list[Any] = []
-        self._ended: Deferred[None] | None = succeed(None)
+        self._ended: Deferred[list[str]] | None = succeed([])
+        """Once it is to stop, or is not started: what fires when it has."""
+        self._drain: Drain | None = None
+        self._patience = JOIN_PATIENCE
+        self._serves = False
         self.doors: list[Door] = []
         self.access_log: AccessLog | None = None
         """While it runs, if it has one."""
@@ -72,7 +77,10 @@ class Proxy:
             from twisted.internet import reactor
 
             self.reactor = reactor
-        self._ended = None
+        self._ended = self._drain = None
+        self._patience = JOIN_PATIENCE
+        self._serves = False
+        self.doors.clear()
         self._build(self.reactor)
         self.workers.start()
         if self.settings.server.stall is not None:
@@ -105,10 +113,13 @@ class Proxy:
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
         self.hooks = Hooks(self.flow)
+        self._retiring = Retiring(clock, self.flow, self.hooks)
+        self._reloads = DeferredLock()
 
     async def _start(self) -> None:
         for bound in self.bindings:
             bound.module.proxy = self
+            bound.upstreams = self.upstreams
         try:
             self._open_access_log()
             await self.hooks.start(self.bindings)
@@ -116,6 +127,7 @@ class Proxy:
                 await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
                 await self._open(self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
+            self._serves = True
         except BaseException:
             await self.stop()
             raise
@@ -132,10 +144,7 @@ class Proxy:
             self.access_log.reopen()
 
     async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
-        first = bindings[0]
-        takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
-        by_host = any(bound.host for bound in bindings)
-        door = Door(flow, self.settings.limits, finder(bindings), only=first if takes_all else None, by_host=by_host)
+        door = Door(flow, self.settings.limits, **ways(bindings)._asdict())
         self.doors.append(door)
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
@@ -147,11 +156,6 @@ class Proxy:
         module = Status(token=admin.token) if admin.token else Status()
         module.proxy = self
         return Bound(Route(path="/", module="status"), module)
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started, and is not being stopped."""
-        return self._ended is None
 
     @property
     def addresses(self) -> list[Any]:
@@ -170,34 +174,111 @@ class Proxy:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """The snapshot and more, as ``/status`` shows it."""
+        return {**self.snapshot(limit), **about(self.flow)}
+
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
-        return Metrics(self.flow, self.upstreams, self.doors).text()
+        return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
-    def stop(self) -> Deferred[None]:
-        """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers."""
+    # Another configuration.
+
+    def reload(self, settings: Source | None = None) -> Deferred[Change]:
+        """Go on with other settings, or with what the file that it was made from says now; requests notice nothing.
+
+        Routes, modules, upstreams, limits, `max_parked`, `max_queued` and `drain` change; what cannot is told by the
+        `Change` that this fires with. Fails with `ConfigurationError` or `NotStarted`, and then nothing has changed;
+        with `NotReloaded` if the proxy does not run; with ValueError without a file. One reload at a time.
+        """
+        source = self._file if settings is None else settings
+        if source is None:
+            return fail(ValueError("this proxy was made without a file: give reload() the settings"))
+        if self.draining or not self._serves:
+            return fail(NotReloaded("the proxy does not serve: nothing to reload"))
+        return self._reloads.run(lambda: Deferred.fromCoroutine(reload(self, source)))
+
+    def take(self, settings: Settings, bindings: list[Bound], upstreams: Upstreams) -> None:
+        """From now on requests find these; for `reloading`, which has made them ready."""
+        former, self.bindings = self.bindings, bindings
+        self.settings = settings
+        self.lot.limit = settings.server.max_parked
+        for flow in (self.flow, self.admin_flow):
+            flow.max_queued = settings.server.max_queued
+            flow.spool_in_memory = settings.limits.spool
+        for door in self.doors:
+            door.limit(settings.limits)
+        for door in self._public_doors:
+            door.lead(*ways(bindings))
+        upstreams.succeed(self.upstreams)
+        self.upstreams = upstreams
+        self._retiring.retire(former, bindings)
+
+    # The end.
+
+    @property
+    def _public_doors(self) -> list[Door]:
+        """All but the admin's."""
+        return self.doors[: len(self.settings.server.listen)]
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more connections, because it is to stop."""
+        return self._ended is not None
+
+    def drain(self, seconds: float | None = None) -> Deferred[list[str]]:
+        """Stop listening, let requests finish for `seconds` (`server.drain` without), then cut them and stop.
+
+        Fires with who was cut, a line each. The admin listener stays open until then. `stop` cuts it short.
+        """
         if self._ended is None:
-            self._ended = Deferred.fromCoroutine(self._stop())
+            patience = self.settings.server.drain if seconds is None else seconds
+            self._drain = Drain(clock_of(self.reactor), self.flow, self._public_doors)
+            self._ended = Deferred.fromCoroutine(self._drain_and_stop(self._drain, patience))
         return awaited(self._ended)
 
-    async def _stop(self) -> None:
+    def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
+        """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.
+
+        Modules have `patience` seconds to clean up and to end what they block on; then they are given up.
+        """
+        self._patience = min(self._patience, patience)
+        if self._drain is not None:
+            self._drain.hurried = True
+        if self._ended is None:
+            self._ended = Deferred.fromCoroutine(self._stop())
+        return awaited(self._ended).addCallback(lambda _: None)
+
+    async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
         ports, self._ports = self._ports, []
-        await gatherResults([port.stopListening() or succeed(None) for port in ports])
+        admin = ports[len(self.settings.server.listen) :]
+        await _stop_listening(ports[: len(ports) - len(admin)])
+        self._ports = admin
+        cut = await drain.run(seconds)
+        await self._stop()
+        return cut
+
+    async def _stop(self) -> list[str]:
+        ports, self._ports = self._ports, []
+        await _stop_listening(ports)
         for door in self.doors:
             door.open = False
             door.close_connections()
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
-        await self._let_finish()
-        await self.hooks.stop()
+        began = time.monotonic()
+        await self._let_finish(began)
+        self._retiring.stop()
+        await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
-        for turn in self.workers.stop():
+        for turn in self.workers.stop(max(0.5, began + self._patience - time.monotonic())):
             _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
         self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()
         self.deadlines.stop()
         self.names.stop()
+        return []
 
     def _close_access_log(self) -> None:
         log, self.access_log = self.access_log, None
@@ -205,10 +286,9 @@ class Proxy:
             self.books.log = None
             log.close()
 
-    async def _let_finish(self) -> None:
+    async def _let_finish(self, began: float) -> None:
         """Let modules clean up after clients that have left: their turns may still wait for a worker."""
-        until = time.monotonic() + JOIN_PATIENCE
-        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < until:
+        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < began + self._patience:
             await deferLater(self.reactor, 0.01)
 
     def __repr__(self) -> str:
@@ -220,6 +300,10 @@ def request_ids(server: Server) -> RequestIds | None:
     """How requests' ids are told, by the settings."""
     name = server.request_id_header
     return None if name is None else RequestIds(name, trusted=server.trust_request_id)
+
+
+async def _stop_listening(ports: list[Any]) -> None:
+    await gatherResults([port.stopListening() or succeed(None) for port in ports])
 
 
 def address_text(address: Any) -> str:

@@ -21,7 +21,7 @@ from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import snapshot
+from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
@@ -187,15 +187,20 @@ class House:
 
     # What modules see as the running proxy.
 
-    running = True
+    draining = False
+    """Whether it takes no more connections, because it is to stop."""
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """The snapshot and more, as ``/status`` shows it."""
+        return {**self.snapshot(limit), **about(self.flow)}
+
     def metrics(self) -> bytes:
         """Its figures, as ``/metrics`` shows them."""
-        return Metrics(self.flow, self.upstreams, [self.door]).text()
+        return Metrics(self.flow, self.upstreams, [self.door], self.watchdog.statistics()).text()
 
     # Playing.
 

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
+from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor
 from asyncproxy.testing.house import FakeClient
@@ -100,6 +101,11 @@ class Lab:
         return self.house.reactor
 
     @property
+    def draining(self) -> bool:
+        """Whether `drain` was called: modules see it as ``self.proxy.draining``."""
+        return self.house.draining
+
+    @property
     def clock(self) -> LabReactor:
         """The time, which `advance` moves."""
         return self.house.reactor
@@ -157,8 +163,8 @@ class Lab:
         return request
 
     def _send(self, method: str, path: str | bytes, message: tuple[bytes, bytes, bool]) -> ClientRequest:
-        if self._stopped:
-            raise RuntimeError("the lab is stopped: make another one")
+        if self._stopped or self.draining:
+            raise RuntimeError("the lab is stopped or drains: make another one")
         client = self.house.connect()
         target = path if isinstance(path, str) else path.decode("latin-1")
         request = ClientRequest(client, method, target, self._look, self._after_call)
@@ -237,6 +243,16 @@ class Lab:
         self._look()
         return self.house.snapshot(limit, after)
 
+    def overview(self, limit: int = 1000) -> dict[str, Any]:
+        """What the proxy holds, as ``/status`` shows it."""
+        self._look()
+        return self.house.overview(limit)
+
+    def metrics(self) -> bytes:
+        """The proxy's figures, as ``/metrics`` shows them."""
+        self._look()
+        return self.house.metrics()
+
     # Stepping.
 
     def step(self) -> bool:
@@ -288,6 +304,14 @@ class Lab:
         return cast(T, results[0])
 
     # The end.
+
+    def drain(self, seconds: float = 0.0) -> list[str]:
+        """The proxy empties as it does on SIGTERM, in `seconds` at most; gives who was cut, a line each.
+
+        Their modules heard `Draining` at their awaits; connections are closed, and nobody can ask any more.
+        """
+        self.house.draining = True
+        return self._run(Drain(self.clock, self.house.flow, [self.house.door]).run(seconds))
 
     def stop(self) -> list[str]:
         """Let every client leave and close all there is; what was left behind, a line each, as `left_behind` too.

@@ -157,6 +157,11 @@ class Wire:
     def setTcpNoDelay(self, _enabled: bool) -> None: ...
 
     @property
+    def unsent(self) -> bool:
+        """Whether something that was written waits for the peer to read again."""
+        return self.is_slow and not self.lost
+
+    @property
     def open(self) -> bool:
         """Whether neither side has closed it."""
         return not (self.closing or self.lost or self._hung_up)

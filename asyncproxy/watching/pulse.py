@@ -1,4 +1,7 @@
-"""Whether the polling thread still turns: it is asked for an answer, and found out when that does not come.
+"""Whether the polling thread still turns: seen at work, it is asked for an answer, and found out when none comes.
+
+Since when it is held nobody knows better than from one look to the next, so it counts from the middle between them. A
+reactor that waits for something to happen is not asked: it would have to wake up for it.
 
 The rule: one question at a time, so that a held reactor finds one call when it is back and not a thousand; and one
 line for each hold, when it is over and its length is known, or after `LONG` of it, as nobody knows whether it ends.
@@ -19,7 +22,7 @@ from asyncproxy.watching.stacks import Call, Stack
 _log = Logger()
 
 HELD: Final = 0.1
-"""Seconds without an answer from which the polling thread is held."""
+"""Seconds at work without an answer from which the polling thread is held."""
 LONG: Final = 5.0
 """Seconds after which a hold is told though it lasts."""
 QUIET: Final = 10.0
@@ -42,7 +45,7 @@ class Hold:
 class Pulse:
     """The polling thread's. `look` is called on the watchdog's thread, `answer` on the polling thread.
 
-    `stack` gives what the polling thread does, `busy` what the workers do, in words.
+    `stack` gives what the polling thread does, `idle` whether that is nothing, `busy` what the workers do, in words.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Pulse:
         polling: PollingThread,
         seconds: Callable[[], float],
         stack: Callable[[], Stack | None],
+        idle: Callable[[], bool],
         busy: Callable[[], list[str]],
     ) -> None:
         self.holds = 0
@@ -58,9 +62,13 @@ class Pulse:
         self._polling = polling
         self._seconds = seconds
         self._stack = stack
+        self._idle = idle
         self._busy = busy
-        self._asked = 0.0
+        self._since: float | None = None
+        """When it began what it is at, if it has been asked for an answer."""
         self._answered: float | None = None
+        self._free = 0.0
+        """When it was last known to turn."""
         self._missed = 0.0
         """Seconds since the question that say nothing about the polling thread."""
         self._hold: Hold | None = None
@@ -69,13 +77,12 @@ class Pulse:
 
     def begin(self) -> None:
         """Ask for the first time; nothing is held before that is answered: the reactor may not run yet."""
-        self._ask()
-        self._asked = math.inf
+        self._ask(math.inf)
 
-    def _ask(self) -> None:
+    def _ask(self, since: float) -> None:
         self._answered = self._hold = None
         self._missed = 0.0
-        self._asked = self._seconds()
+        self._since = since
         self._polling.deliver(self.answer)
 
     def answer(self) -> None:
@@ -83,21 +90,35 @@ class Pulse:
         self._answered = self._seconds()
 
     def look(self, now: float, missed: float = 0.0, *, blind: bool = False) -> None:
-        """Read the answer, or notice that there is none.
+        """Read the answer, or notice that there is none; ask again if there is something to ask about.
 
         In `missed` of the seconds since the last look the process did not run at all; `blind` says that it did, but
         the watchdog could not look.
         """
-        self._missed += missed
-        answered = self._answered
-        held = (now if answered is None else answered) - self._asked - self._missed
+        if self._since is not None:
+            self._missed += missed
+            answered = self._answered
+            self._measure(self._since, now, answered, blind=blind)
+            if answered is None:
+                return
+            self._since, self._free, blind = None, max(self._free, answered), False
+        if missed:
+            self._free = now
+        if blind:
+            self._ask(self._free)
+            self._measure(self._free, now, None, blind=True)
+        elif self._idle():
+            self._free = now
+        else:
+            self._ask((self._free + now) / 2)
+
+    def _measure(self, since: float, now: float, answered: float | None, *, blind: bool) -> None:
+        held = (now if answered is None else answered) - since - self._missed
         if self._hold is None and held > (HELD / 2 if answered is None else HELD):
             stack = self._stack()
             self._hold = None if stack is None else Hold(stack, blind or answered is not None)
         if self._hold is not None and held > HELD:
             self._held(self._hold, held, now, over=answered is not None)
-        if answered is not None:
-            self._ask()
 
     def _held(self, hold: Hold, held: float, now: float, *, over: bool) -> None:
         if not hold.counted:
@@ -146,5 +167,6 @@ class Pulse:
         return {"holds": self.holds, "longest_s": round(self.longest, 3), "latest": self.latest}
 
     def __repr__(self) -> str:
-        state = "held" if self._hold is not None and self._hold.counted else "turning"
+        asked = self._since is not None and self._answered is None
+        state = "held" if asked and self._hold is not None and self._hold.counted else "turning"
         return f"<Pulse {state}, {self.holds} holds, the longest {self.longest:.2f} s>"

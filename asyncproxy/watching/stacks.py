@@ -15,6 +15,19 @@ from typing import Final
 _MACHINERY: Final = frozenset({"asyncproxy", "asyncio", "concurrent", "threading", "twisted", "uvloop"})
 """Top packages whose code calls modules, and is not what keeps a thread when something else is further in."""
 
+_WAITING: Final = frozenset(
+    {
+        ("twisted.internet.asyncioreactor", "AsyncioSelectorReactor.run"),  # in uvloop's own code
+        ("selectors", "EpollSelector.select"),
+        ("selectors", "KqueueSelector.select"),
+        ("twisted.internet.epollreactor", "EPollReactor.doPoll"),
+        ("twisted.internet.pollreactor", "PollReactor.doPoll"),
+        ("twisted.internet.selectreactor", "SelectReactor.doSelect"),
+        ("twisted.internet.kqreactor", "KQueueReactor.doKEvent"),
+    }
+)
+"""Where a reactor is that waits for something to happen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -73,6 +86,12 @@ def stack_of(ident: int) -> Stack | None:
     frame = sys._current_frames().get(ident)
     calls = _calls(frame)
     return Stack(_of_a_module(calls)) if calls else None
+
+
+def waits(ident: int) -> bool:
+    """Whether the thread `ident` runs a reactor that has nothing to do; False if that reactor is not known here."""
+    frame = sys._current_frames().get(ident)
+    return frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _WAITING
 
 
 def _calls(frame: FrameType | None) -> list[Call]:

@@ -1,7 +1,8 @@
 """The watchdog: a thread that says which line of code keeps a worker, or the polling thread, from its work.
 
-The rule: it only looks, at what the others note anyway, so it costs a request nothing. It trusts its own looks alone:
-seconds in which it did not look itself, because the process was stopped or the machine slept, are nobody's fault.
+The rule: it only looks, at what the others note anyway, so it costs a request nothing, and a reactor that idles is not
+woken. It trusts its own looks alone: seconds in which it did not look itself, because the process was stopped or the
+machine slept, are nobody's fault.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any, Final
 
 from asyncproxy.boundaries import PollingThread
 from asyncproxy.watching.pulse import Pulse
-from asyncproxy.watching.stacks import Stack, stack_of
+from asyncproxy.watching.stacks import Stack, stack_of, waits
 from asyncproxy.watching.stalls import Runs, Stalls
 
-EVERY: Final = 0.025
-"""Seconds between two looks; a hold is found out by so much later, or not if it is longer than allowed by less."""
-LATE: Final = 0.1
+EVERY: Final = 0.05
+"""Seconds between two looks: the length of a hold is known to half of that, either way."""
+LATE: Final = 0.15
 """Seconds after the last look from which one is late: then the watchdog itself was kept from looking."""
 JOIN_PATIENCE: Final = 1.0
 """Seconds that `stop` waits for a look to end: one that writes to a log that stands still cannot keep the process."""
@@ -40,14 +41,16 @@ class Watchdog:
         seconds: Callable[[], float] = time.monotonic,
         computed: Callable[[], float] = time.process_time,
         stack_of: Callable[[int], Stack | None] = stack_of,
+        waits: Callable[[int], bool] = waits,
     ) -> None:
         self._seconds = seconds
         self._computed = computed
         self._stack_of = stack_of
+        self._waits = waits
         self._watched = 0
         """The ident of the polling thread."""
         self._stalls = Stalls(workers, stall, seconds, stack_of)
-        self._pulse = Pulse(polling, seconds, self._polling_stack, self._stalls.busy)
+        self._pulse = Pulse(polling, seconds, self._polling_stack, self._polling_waits, self._stalls.busy)
         self._looked = self._awake_since = self._computed_then = 0.0
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,6 +92,9 @@ class Watchdog:
 
     def _polling_stack(self) -> Stack | None:
         return self._stack_of(self._watched)
+
+    def _polling_waits(self) -> bool:
+        return self._waits(self._watched)
 
     def shown(self) -> dict[str, Any]:
         """For the status: workers that are kept now, how many were in all, and the polling thread's holds."""

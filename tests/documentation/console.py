@@ -54,14 +54,17 @@ class Terminals:
         self.ports = set(ports)
         self.servers: list[tuple[str, set[int], subprocess.Popen[bytes]]] = []
         """What was typed, where it listens, and the process."""
+        self.aside: list[subprocess.Popen[bytes]] = []
+        """What was started with ``&``."""
 
     def run(self, command: Command) -> str | None:
         """What `command` prints, or None for what only was checked. Raises AssertionError for one that fails."""
         line, printed = command
         words = shlex.split(line, comments=True)
         program = Path(words[0]).name
-        if program in KNOWN:
-            instead = KNOWN[program](words[1:])
+        known = KNOWN.get("venv" if words[1:3] == ["-m", "venv"] else program)
+        if known is not None:
+            instead = known(words[1:])
             if instead is None:
                 return None
             line, words = shlex.join(instead), instead
@@ -69,14 +72,24 @@ class Terminals:
             words.insert(1, "--silent")
             if not printed:
                 words.insert(1, "--fail-with-body")  # a page whose answer is an error shows it
+        if words[-1] == "&":
+            self.aside.append(
+                subprocess.Popen(words[:-1], cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL)
+            )
+            return None
         self._stop_former(line)
         return self._start(line, words)
 
     def _stop_former(self, line: str) -> None:
-        """Who starts the same server again has pressed Ctrl-C before."""
+        """Who starts the same server again has pressed Ctrl-C before, and given up what it still answers."""
         for server in [one for one in self.servers if one[0] == line]:
+            self._end_asides()
             self.servers.remove(server)
             end(server[2], signal.SIGINT)
+
+    def _end_asides(self) -> None:
+        while self.aside:
+            end(self.aside.pop(), signal.SIGTERM)
 
     def _start(self, line: str, words: list[str]) -> str:
         out = self.folder / f".output-{time.monotonic_ns()}"
@@ -97,6 +110,7 @@ class Terminals:
 
     def close(self) -> None:
         """End all servers, as one does with Ctrl-C."""
+        self._end_asides()
         while self.servers:
             end(self.servers.pop()[2], signal.SIGINT)
 
@@ -144,9 +158,10 @@ def _make(words: list[str]) -> list[str] | None:
 
 
 def _systemctl(words: list[str]) -> list[str] | None:
-    verbs = ("daemon-reload", "enable", "start", "reload", "restart", "stop", "status")
+    verbs = ("daemon-reload", "enable", "start", "reload", "restart", "stop", "status", "kill")
     assert words[0] in verbs, f"systemctl {words[0]}"
-    assert set(words[1:]) <= {"--now", "asyncproxy"}, f"systemctl {words}"
+    known = {"--now", "--signal=SIGUSR1", "--kill-whom=main", "asyncproxy"}
+    assert set(words[1:]) <= known, f"systemctl {words}"
     return None
 
 
@@ -155,10 +170,17 @@ def _journalctl(words: list[str]) -> list[str] | None:
     return None
 
 
+def _useradd(words: list[str]) -> list[str] | None:
+    assert words == ["--system", "--shell", "/usr/sbin/nologin", "asyncproxy"], f"useradd {words}"
+    return None
+
+
 KNOWN: dict[str, Callable[[list[str]], list[str] | None]] = {
     "pip": _pip,
     "make": _make,
     "systemctl": _systemctl,
     "journalctl": _journalctl,
+    "useradd": _useradd,
+    "venv": lambda words: None,
 }
 """Commands that are not run, each with its check, which may give one to be run in its place."""

@@ -24,11 +24,14 @@ import yaml
 from asyncproxy.configuration import load
 from asyncproxy.service.binding import bind_all
 from tests.documentation.blocks import Block
-from tests.documentation.console import ROOT, Terminals, commands
-from tests.wire.peers import free_port
+from tests.documentation.console import ROOT, Command, Terminals, commands
+from tests.wire.peers import free_port, until
 
 PORTS = (8080, 8081, 8090, 9000, 9001)
 """What the pages' examples listen on."""
+PLACES = ("/etc/asyncproxy/", "/var/log/asyncproxy/")
+PROGRAMS = "/opt/asyncproxy/bin/"
+"""The virtual environment of the page about deploying."""
 
 
 class Reader:
@@ -36,19 +39,31 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {str(port): str(free_port()) for port in PORTS}
-        self.terminals = Terminals(folder, map(int, self.ports.values()))
+        ports = {str(port): str(free_port()) for port in PORTS}
+        self.taken = {
+            **ports,
+            **{place: f"{folder}{place}" for place in PLACES},
+            PROGRAMS: f"{Path(sys.executable).parent}/",
+        }
+        """What of a page's text is something else here."""
+        self.terminals = Terminals(folder, map(int, ports.values()))
         self.page = ModuleType("page_of_the_documentation")
         """What the page's Python has defined so far."""
         self.printed: str | None = None
         """What the latest command has printed."""
+        self.command: Command | None = None
         self.configuration: Mapping[str, Any] = {}
         """The page's latest whole configuration."""
         self._modules = set(sys.modules)
-        (folder / "examples").symlink_to(ROOT / "examples")
-        (folder / ".venv").symlink_to(sys.prefix)
+        for place in PLACES:
+            (folder / place.lstrip("/")).mkdir(parents=True)
         sys.modules[self.page.__name__] = self.page
         sys.path.insert(0, str(folder))
+
+    def read_in_the_repository(self) -> None:
+        """The README is read where the source is."""
+        (self.folder / "examples").symlink_to(ROOT / "examples")
+        (self.folder / ".venv").symlink_to(sys.prefix)
 
     def close(self) -> None:
         """End what the page has started, and forget what it has imported."""
@@ -72,8 +87,14 @@ class Reader:
             "text": self.text,
         }
         assert block.language in ways, f"no way to check {block.language or 'a block without a language'}"
-        text = re.sub(r"\b\d{4}\b", lambda found: self.ports.get(found[0], found[0]), block.text)
+        text = re.sub(
+            r"\b\d{4}\b|/etc/asyncproxy/|/var/log/asyncproxy/|/opt/asyncproxy/bin/", self._instead, block.text
+        )
+        text = re.sub(r'"tcp:(\d+)"', r'"tcp:\1:interface=127.0.0.1"', text)  # nothing of a test listens to others
         ways[block.language](block._replace(text=text))
+
+    def _instead(self, found: re.Match[str]) -> str:
+        return self.taken.get(found[0], found[0])
 
     # Python.
 
@@ -86,7 +107,7 @@ class Reader:
             return
         self.write(name, block)
         compile(block.text, name, "exec")
-        if not Path(name).name.startswith(("test_", "conftest")):
+        if name.endswith(".py") and not Path(name).name.startswith("test_"):
             self._imported(name, block)
 
     def _imported(self, name: str, block: Block) -> None:
@@ -137,13 +158,23 @@ class Reader:
     def console(self, block: Block) -> None:
         """Each command does what the page says."""
         for command in commands(block.text, prompts=block.language == "console"):
+            self.command = command
             self.printed = self.terminals.run(command)
             if command.printed.strip():
                 self._compare(command.printed)
 
     def text(self, block: Block) -> None:
-        """What the latest command prints."""
-        self._compare(block.text)
+        """What the latest command prints; or logrotate's file, of which the commands are checked."""
+        if block.file is None:
+            self._compare(block.text)
+            return
+        assert block.file.startswith("/etc/logrotate.d/"), f"no way to check {block.file}"
+        self.write(block.file, block)
+        script = re.findall(r"postrotate\n(.*?)endscript", block.text, re.DOTALL)
+        for command in commands("\n".join(map(str.strip, script)), prompts=False):
+            assert self.terminals.run(command) is None
+        if shutil.which("logrotate"):
+            self._rotated(block)
 
     def _compare(self, expected: str) -> None:
         """``...`` is anything; a number of the page may be another here."""
@@ -152,9 +183,15 @@ class Reader:
         assert re.search(pattern, self.printed, re.DOTALL), f"it prints\n{self.printed}\nand not\n{expected}"
 
     def json(self, block: Block) -> None:
-        """What the latest command prints, in shape."""
-        assert self.printed is not None, "no command before it was run that could print this"
-        assert shape(json.loads(block.text)) == shape(json.loads(self.printed)), self.printed
+        """What the latest command prints, in shape; it is run again for a while, since people are slower than tests."""
+        assert self.command is not None, "no command before it that could print this"
+        shown = json.loads(block.text)
+        until(lambda: fits(shown, json.loads(self._again() or "null")), lambda: f"it prints {self.printed}")
+
+    def _again(self) -> str | None:
+        assert self.command is not None
+        self.printed = self.terminals.run(self.command)
+        return self.printed
 
     # Files of others.
 
@@ -165,24 +202,32 @@ class Reader:
         unit.optionxform = str  # type: ignore[assignment,method-assign]
         unit.read_string(block.text)
         assert {"Unit", "Service", "Install"} <= set(unit), unit.sections()
-        program, *arguments = unit["Service"]["ExecStart"].split()
-        assert Path(program).name == "twistd"
-        assert arguments[:1] == ["-n"], "systemd wants it in the foreground"
-        self._verify(block, program)
+        service = unit["Service"]
+        assert "twistd -n " in service["ExecStart"], "systemd wants it in the foreground"
+        drain = load(self.configuration).server.drain
+        assert int(service["TimeoutStopSec"]) > drain, "systemd would kill what still drains"
+        self.write(block.file, block)
+        if shutil.which("systemd-analyze"):
+            self._verified(self.folder / block.file.lstrip("/"))
+        self.terminals.run(Command(service["ExecStart"], ""))
 
-    def _verify(self, block: Block, program: str) -> None:
-        """By systemd's own checker, where there is one."""
-        if shutil.which("systemd-analyze") is None:
-            return
-        file = self.folder / Path(block.file or "").name
-        twistd = str(Path(sys.executable).with_name("twistd"))
-        file.write_text(block.text.replace(program, twistd))
+    def _verified(self, file: Path) -> None:
+        """By systemd's own checker."""
         done = subprocess.run(
             ["systemd-analyze", "verify", file], capture_output=True, text=True, timeout=30, check=False
         )
         complaints = [line for line in done.stderr.splitlines() if file.name in line]
         assert not complaints, complaints
         assert done.returncode == 0, done.stderr
+
+    def _rotated(self, block: Block) -> None:
+        """logrotate reads it, and would rotate."""
+        file = self.folder / (block.file or "").lstrip("/")
+        file.chmod(0o644)
+        command = ["logrotate", "--debug", "--state", self.folder / "logrotate.state", file]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "error" not in done.stderr.lower(), done.stderr
 
     def yaml(self, block: Block) -> None:
         """It is read, and what it scrapes is the admin listener of the page's configuration."""
@@ -193,7 +238,7 @@ class Reader:
 
     def write(self, name: str, block: Block) -> None:
         """A file of the page, below its folder."""
-        file = self.folder / name.lstrip("/")
+        file = self.folder / name.removeprefix(str(self.folder)).lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block.text)
 
@@ -210,10 +255,11 @@ def _pattern(part: str) -> str:
     return "[0-9][0-9.,]*" if part[0].isdecimal() else re.escape(part)
 
 
-def shape(value: Any) -> Any:
-    """Keys and types of a JSON value; of a list its first."""
-    if isinstance(value, dict):
-        return {key: shape(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+def fits(shown: Any, real: Any) -> bool:
+    """Whether a JSON value of a page is like a real one: the real one has its keys, with values of the same types."""
+    if isinstance(shown, dict) and isinstance(real, dict):
+        return all(key in real and fits(value, real[key]) for key, value in shown.items())
+    if isinstance(shown, list) and isinstance(real, list):
+        return not shown or (bool(real) and fits(shown[0], real[0]))
+    numbers = (int, float)
+    return type(shown) is type(real) or (type(shown) in numbers and type(real) in numbers)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from asyncproxy.exchange import errors, flags
@@ -49,3 +51,9 @@ def test_every_error_of_ours_has_a_row_of_its_own() -> None:
 def test_each_flag_means_one_thing() -> None:
     assert len(MEANINGS) == len(flags.TABLE)
     assert all(2 <= len(code) <= 3 and code.isupper() for code in MEANINGS)
+
+
+def test_the_documentation_has_each_flag_with_its_meaning() -> None:
+    page = Path(__file__).parents[2] / "docs" / "seeing.md"
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| `") and line.count("|") == 3]
+    assert [row for row in rows if row[3:5].isupper()] == [f"| `{flag.code}` | {flag.meaning} |" for flag in TABLE]

@@ -369,7 +369,7 @@ def test_what_a_module_says_of_framing_is_not_believed() -> None:
     client = sent(GET + GET, Lies())
     assert client.statuses == [200, 200]
     assert client.received.lower().count(b"content-length: 4\r\n") == 2
-    for word in (b"99", b"gzip", b"x-a"):
+    for word in (b": 99", b"gzip", b"x-a"):
         assert word not in client.received
 
 
@@ -545,7 +545,7 @@ def test_a_reply_that_a_module_changed_is_relayed_with_the_changes() -> None:
     assert client.body == b"abcd"
     assert b"\r\nx: y\r\n" in client.received
     assert b"Server" not in client.received
-    assert b"77" not in client.received
+    assert b": 77" not in client.received
     assert b"Content-Length: 4\r\n" in client.received
     house.assert_nothing_left()
 

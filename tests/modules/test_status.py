@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncproxy import Module, Request, Response, sleep
-from asyncproxy.modules.status import Status
+from asyncproxy.modules.status import PATHS, Status
 from asyncproxy.testing import Lab
 
 
@@ -29,7 +29,7 @@ def test_what_is_asked_wrongly_is_refused() -> None:
     lab = Lab(Status)
     assert lab.get("/healthz").text == "ok\n"
     assert lab.get("/status.json?limit=x").status == 400
-    assert lab.get("/status.json/x").status == 404
+    assert lab.get("/status.json/x").text == f"404 Not Found: there are {', '.join(PATHS)}\n"
     assert lab.post("/healthz").status == 405
 
 
@@ -38,3 +38,27 @@ def test_a_token_is_wanted_where_one_is_set() -> None:
     assert lab.get("/healthz").headers["www-authenticate"] == "Bearer"
     for said, status in (("Bearer secret", 200), ("Bearer other", 401), ("Bearer \xff", 401)):
         assert lab.get("/healthz", headers={"Authorization": said}).status == status
+
+
+def test_the_root_leads_to_the_page() -> None:
+    answer = Lab(Status).get("/")
+    assert (answer.status, answer.headers["location"]) == (302, "/status")
+
+
+def test_the_metrics_are_those_of_prometheus() -> None:
+    answer = Lab(Status).get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "\nasyncproxy_workers 5.0\n" in answer.text
+
+
+def test_ids_that_clients_choose_can_be_paged_through() -> None:
+    server = {"listen": "tcp:0", "trust_request_id": True}
+    lab = Lab(
+        {"server": server, "route": [{"module": Sleeps}, {"path": "/status.json", "module": "status"}]},
+        allow_parked=True,
+    )
+    for name in ("z-9", "no-number", "a-1"):
+        lab.get("/held", headers={"X-Request-ID": name})
+    after = [row["id"] for row in lab.get("/status.json?after=no-number").json()["parked"]]
+    assert [row["id"] for row in lab.parked()] == ["z-9", "no-number", "a-1"]
+    assert after == ["a-1"]

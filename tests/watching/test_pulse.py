@@ -12,7 +12,7 @@ from asyncproxy.testing.stepping import PollingRound
 from asyncproxy.watching.pulse import HELD, LONG, PLACES, QUIET, Pulse
 from asyncproxy.watching.stacks import Call, Stack
 
-TICK = 0.025
+TICK = 0.05
 
 
 class Watched:
@@ -21,8 +21,10 @@ class Watched:
     def __init__(self, logged: list[Any]) -> None:
         self.now = 1000.0
         self.line = 31
+        self.idle = False
         self.polling = PollingRound()
-        self.pulse = Pulse(self.polling, lambda: self.now, self.stack, lambda: ["orders at /srv/orders.py:7 in f"])
+        busy = ["orders at /srv/orders.py:7 in f"]
+        self.pulse = Pulse(self.polling, lambda: self.now, self.stack, lambda: self.idle, lambda: busy)
         self._logged = logged
         self.pulse.begin()
 
@@ -60,6 +62,28 @@ def test_a_polling_thread_that_turns_is_told_nothing(watched: Watched) -> None:
     assert watched.pulse.statistics() == {"holds": 0, "longest_s": 0.0, "latest": None}
 
 
+def test_a_polling_thread_that_idles_is_not_woken(watched: Watched) -> None:
+    watched.pass_by(1, turning=True)
+    watched.idle = True
+    watched.pass_by(0.2, turning=True)
+    watched.pass_by(3 * LONG, turning=False)
+    assert not watched.polling.calls
+    assert watched.lines == []
+
+
+@pytest.mark.parametrize("idle", [True, False])
+@pytest.mark.parametrize("length", [0.25, 0.5])
+def test_the_length_of_a_hold_is_known_to_half_of_a_look(watched: Watched, idle: bool, length: float) -> None:
+    watched.idle = idle
+    watched.pass_by(1, turning=True)
+    watched.idle = False
+    watched.pass_by(length, turning=False)
+    watched.idle = idle
+    watched.pass_by(1, turning=True)
+    assert watched.pulse.holds == 1
+    assert watched.pulse.longest == pytest.approx(length, abs=TICK + 0.001)  # and the answer came at a look
+
+
 def test_one_question_is_asked_at_a_time(watched: Watched) -> None:
     watched.pass_by(10, turning=False)
     assert len(watched.polling.calls) == 1
@@ -71,7 +95,7 @@ def test_a_hold_is_told_once_when_it_is_over(watched: Watched) -> None:
     assert watched.lines == []
     watched.pass_by(1, turning=True)
     (line,) = watched.lines
-    assert "held for 0.5" in line
+    assert "The polling thread was held for 0.5" in line
     assert "mine at /srv/mine.py:31 in Slow.handle" in line
     assert 'File "/srv/mine.py", line 31, in Slow.handle' in line
     assert watched.pulse.statistics()["holds"] == 1
@@ -80,7 +104,7 @@ def test_a_hold_is_told_once_when_it_is_over(watched: Watched) -> None:
 
 
 def test_a_pause_that_is_allowed_is_none(watched: Watched) -> None:
-    watched.hold(HELD - 2 * TICK)
+    watched.hold(HELD - TICK)
     assert watched.pulse.holds == 0
 
 
@@ -146,8 +170,12 @@ def test_a_process_that_stood_still_while_it_was_held_was_held_for_the_rest(watc
     assert "held for 0.4" in line
 
 
+@pytest.mark.parametrize("idle", [True, False])
 @pytest.mark.parametrize("answered", [True, False])
-def test_a_hold_that_nobody_could_see_is_told_with_who_may_have_been_it(watched: Watched, answered: bool) -> None:
+def test_a_hold_that_nobody_could_see_is_told_with_who_may_have_been_it(
+    watched: Watched, answered: bool, idle: bool
+) -> None:
+    watched.idle = idle
     watched.pass_by(0.2, turning=True)
     watched.now += 1.5
     if answered:

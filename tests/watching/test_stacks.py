@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
 
-from asyncproxy.watching.stacks import Call, Stack, _of_a_module, stack_of
+from asyncproxy.watching.stacks import Call, Stack, _of_a_module, stack_of, waits
+from tests.wire.peers import until
 
 
 def calls(*modules: str) -> list[Call]:
@@ -82,3 +86,15 @@ def test_machinery_alone_is_shown_from_the_reactor_on() -> None:
 )
 def test_the_line_that_is_named_is_the_innermost_of_the_author_s_own(modules: list[str], line: str) -> None:
     assert Stack(tuple(calls(*modules))).at == line
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reactor_that_idles_is_seen_to_and_one_at_work_is_not(reactor: Any) -> None:
+    ident, seen = threading.get_ident(), threading.Event()
+    threading.Thread(target=lambda: until(lambda: waits(ident)) and seen.set(), daemon=True).start()
+    for _ in range(1000):
+        if seen.is_set():
+            break
+        await deferLater(reactor, 0.01)
+    assert seen.is_set()
+    assert not waits(ident)

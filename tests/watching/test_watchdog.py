@@ -31,10 +31,17 @@ class Hand:
 
     def __init__(self) -> None:
         self.now, self.cpu = 1000.0, 5.0
+        self.idle = False
         self.polling = PollingRound()
         self.running: dict[int, Any] = {}
         self.dog = Watchdog(
-            self, self.polling, 1.0, seconds=lambda: self.now, computed=lambda: self.cpu, stack_of=lambda _: STACK
+            self,
+            self.polling,
+            1.0,
+            seconds=lambda: self.now,
+            computed=lambda: self.cpu,
+            stack_of=lambda _: STACK,
+            waits=lambda _: self.idle,
         )
         self.dog.begin()
 
@@ -84,6 +91,19 @@ def test_what_is_held_and_kept_is_shown() -> None:
     assert shown["held"]["holds"] == 1
     assert shown["held"]["latest"]["at"] == "mine.py:31"
     assert repr(hand.dog).startswith("<Watchdog not started, <Stalls 1 workers kept")
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_process_that_was_stopped_while_it_idled_or_worked_is_told_nothing(idle: bool) -> None:
+    hand = Hand()
+    hand.idle = idle
+    with capturedLogs() as logged:
+        for _ in range(5):
+            hand.look(EVERY)
+            hand.look(60, turning=idle)
+            hand.look(EVERY)
+    assert not logged
+    assert hand.dog.statistics()["held"] == 0
 
 
 def test_in_a_house_nobody_watches() -> None:
@@ -158,7 +178,7 @@ async def test_a_polling_thread_that_is_held_is_told_by_what(reactor: Any) -> No
 async def first_answer(reactor: Any, proxy: Proxy) -> None:
     """Until the first question has been answered."""
     for _ in range(1000):
-        if proxy.watchdog._pulse._asked < float("inf"):
+        if proxy.watchdog._pulse._since != float("inf"):
             return
         await deferLater(reactor, 0.01)
 

@@ -52,14 +52,21 @@ class Proxy:
     """A running proxy. `server` is added to its [server] table, `rest` are the other tables."""
 
     def __init__(
-        self, directory: Path, reactor: str, rest: str, server: str = "", cwd: Path = ROOT, program: Path = TWISTD
+        self,
+        directory: Path,
+        reactor: str,
+        rest: str,
+        server: str = "",
+        cwd: Path = ROOT,
+        program: Path = TWISTD,
+        drain: str = "0s",
     ) -> None:
         self.port, self.admin = free_port(), free_port()
         self.directory = directory
         self.reactor = reactor
         config = directory / "proxy.toml"
         config.write_text(
-            f'[server]\nlisten = ["tcp:{self.port}:interface=127.0.0.1"]\ndrain = "0s"\n{server}\n'
+            f'[server]\nlisten = ["tcp:{self.port}:interface=127.0.0.1"]\ndrain = "{drain}"\n{server}\n'
             f'[admin]\nlisten = "tcp:{self.admin}:interface=127.0.0.1"\n\n{rest}'
         )
         self._log = directory / "twistd.log"

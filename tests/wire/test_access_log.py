@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.wire.conftest import Peers
-from tests.wire.peers import free_port, until
+from tests.wire.peers import Client, free_port, until
 from tests.wire.proxies import ROOT, Proxy, ended, twistd
 
 COMBINED = re.compile(
@@ -106,3 +106,23 @@ def test_a_log_that_cannot_be_opened_keeps_the_proxy_from_starting(reactor_name:
     assert status == 1
     assert f'server.access_log: cannot write to "{where}": No such file or directory' in output
     assert "Traceback" not in output
+
+
+def test_lines_are_counted_in_the_metrics(make_proxy: Callable[..., Proxy], peers: Peers, tmp_path: Path) -> None:
+    proxy = make_proxy(route(peers, "/app"), logging(tmp_path / "access.log", "json"))
+    with proxy.client() as client, Client(proxy.admin) as admin:
+        client.get("/app/1")
+        client.get("/none")
+        lines(tmp_path / "access.log", 2)
+        told = admin.get("/metrics").text
+        page = admin.get("/status")
+    for sample in (
+        'asyncproxy_requests_total{route="/app",status="2xx"} 1.0',
+        'asyncproxy_requests_total{route="none",status="4xx"} 1.0',
+        'asyncproxy_upstream_latency_seconds_count{route="/app"} 1.0',
+        'asyncproxy_access_log_lines_total{outcome="written"} 2.0',
+        "asyncproxy_client_connections 1.0",
+    ):
+        assert sample in told.splitlines()
+    assert page.get("content-type") == "text/html; charset=utf-8"
+    assert peers.one.url in page.text
