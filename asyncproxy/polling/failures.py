@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
+from twisted.python.reflect import safe_str
 
 import twisted
 from asyncproxy.exchange.errors import ClientGone, Overloaded, ProxyError
@@ -19,16 +20,23 @@ _TWISTEDS: Final = os.path.dirname(os.path.abspath(twisted.__file__)) + os.sep
 
 
 def log_failure(exchange: Exchange, error: BaseException) -> None:
-    """Log `error` once, with module, file and line; what clients do to themselves is not worth a line."""
+    """Log `error` once, with module, file and line; what clients do to themselves is not worth a line.
+
+    Words only go into the event: it may be kept, and a traceback would keep the exchange.
+    """
     if isinstance(error, (ClientGone, Overloaded)):
         return
     request = exchange.request
     who = f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
     if isinstance(error, ProxyError):
-        _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=error)
+        _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=safe_str(error))
     else:
         _log.error(
-            "{who}: {kind}: {error}{where}", who=who, kind=type(error).__name__, error=error, where=origin(error)
+            "{who}: {kind}: {error}{where}",
+            who=who,
+            kind=type(error).__name__,
+            error=safe_str(error),
+            where=origin(error),
         )
 
 

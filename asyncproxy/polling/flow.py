@@ -47,7 +47,7 @@ from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
-from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.strands import Strand, close_dropped
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
 from asyncproxy.working.turns import CallTurn
@@ -142,6 +142,9 @@ class Exchange(Life):
 
     def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
+        if self.stage is ENDED:  # nobody waits for what comes of it
+            self.flow.afterwards(self, call, *args)
+            return
         self.shorten_trail()
         self._asked.append((owner, call, args))
         if not self._pumping:
@@ -162,11 +165,20 @@ class Exchange(Life):
 
     def turned(self, turn: CallTurn) -> None:
         """A turn on a worker has ended."""
+        if self.stage is ENDED:
+            self._read_late(turn)
+            return
         self._read(turn)
         self._pump()
         if self.verdict is not None and self.started:  # it began to answer before it could be told
             verdict, self.verdict = self.verdict, None
             self.call_off(verdict)
+
+    def _read_late(self, turn: CallTurn) -> None:
+        """The exchange is over, and a coroutine beside the module's own was still being closed."""
+        self.turn = None
+        if not turn.owner.main:
+            turn.owner.turned(turn)
 
     def _read(self, turn: CallTurn) -> None:
         """What came of `turn` decides the next step; turns that are asked for meanwhile wait until it is decided."""
@@ -333,7 +345,8 @@ class Exchange(Life):
         self.enter(FINISHED, self.flow.seconds())
         self.parked = None
         if self._asked:
-            self._asked.clear()
+            asked, self._asked = self._asked, []
+            close_dropped(self, [owner for owner, _, _ in asked])
         if self.source is not None:
             self._stop_source()
         if self.forwards:

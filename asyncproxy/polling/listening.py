@@ -65,6 +65,8 @@ class Door:
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
+        self.accepted: Callable[[], None] | None = None
+        """Called for each new connection."""
 
     def limit(self, limits: Any) -> None:
         """From now on `limits` hold, for connections that are open too."""
@@ -125,6 +127,8 @@ class Door:
 
     def buildProtocol(self, _address: Any) -> ClientConnection:
         """A protocol for a new connection."""
+        if self.accepted is not None:
+            self.accepted()
         return ClientConnection(self)
 
     def doStart(self) -> None:

@@ -17,6 +17,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.polling.deadlines import NEVER, TICK, Deadlines
+from asyncproxy.polling.descriptors import EXHAUSTED
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.upstream_connection import UpstreamConnection
@@ -245,6 +246,9 @@ class _Opening:
             seconds = self._pool.settings.connect_timeout
             words = f"no connection to the upstream within {seconds:g} s"
             self._give_up(UpstreamError("timeout:connect", words, str(self._pool)))
+        elif getattr(reason.value, "osError", None) in EXHAUSTED:
+            words = "no file descriptor is left for a connection to the upstream"
+            self._give_up(UpstreamError("full", words, str(self._pool)))
         else:
             self._give_up(UpstreamError("refused", "the upstream refused the connection", str(self._pool)))
 

@@ -148,3 +148,10 @@ class Strand:
 
     def __repr__(self) -> str:
         return f"<Strand {getattr(self.coroutine, '__qualname__', self.coroutine)}{' (main)' if self.main else ''}>"
+
+
+def close_dropped(exchange: Exchange, owners: list[Any]) -> None:
+    """Turns that were asked for are not run, for `exchange` is over: coroutines among them are closed instead."""
+    for owner in owners:
+        if isinstance(owner, Strand):
+            exchange.flow.afterwards(exchange, owner.coroutine.close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
@@ -21,6 +22,7 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
+from asyncproxy.polling.descriptors import Ceiling
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
@@ -113,6 +115,7 @@ class Proxy:
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
         self.hooks = Hooks(self.flow)
+        self.ceiling = Ceiling(clock)
         self._retiring = Retiring(clock, self.flow, self.hooks)
         self._reloads = DeferredLock()
 
@@ -148,7 +151,11 @@ class Proxy:
         self.doors.append(door)
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
-        self._ports.append(await serverFromString(self.network, endpoint).listen(door))
+        port = await serverFromString(self.network, endpoint).listen(door)
+        self._ports.append(port)
+        if flow is self.flow and hasattr(port, "stopReading"):  # the admin's is open when all else is full
+            self.ceiling.ports.append(port)
+            door.accepted = self.ceiling.accepted
 
     def _admin_binding(self) -> Bound:
         admin = self.settings.admin
@@ -206,6 +213,7 @@ class Proxy:
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
+            flow.around = replace(flow.around, upstreams=upstreams)
         for door in self.doors:
             door.limit(settings.limits)
         for door in self._public_doors:
@@ -250,6 +258,7 @@ class Proxy:
         return awaited(self._ended).addCallback(lambda _: None)
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
+        self.ceiling.stop()
         ports, self._ports = self._ports, []
         admin = ports[len(self.settings.server.listen) :]
         await _stop_listening(ports[: len(ports) - len(admin)])
@@ -259,6 +268,7 @@ class Proxy:
         return cut
 
     async def _stop(self) -> list[str]:
+        self.ceiling.stop()
         ports, self._ports = self._ports, []
         await _stop_listening(ports)
         for door in self.doors:

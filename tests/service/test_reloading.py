@@ -272,6 +272,14 @@ async def test_reloads_come_one_after_the_other():
         assert module(proxy).name == "three"
 
 
+@waits
+async def test_what_is_shown_is_what_there_is_now():
+    async with running(config(route(Noted), upstream={"a": A})) as proxy:
+        await proxy.reload(config(route(Noted), upstream={"b": B}))
+        assert list(proxy.overview()["upstreams"]) == ["http://127.0.0.1:9002"]
+        assert b"9001" not in proxy.metrics()
+
+
 # SIGHUP.
 
 
