@@ -165,11 +165,6 @@ class Proxy:
         return Bound(Route(path="/", module="status"), module)
 
     @property
-    def running(self) -> bool:
-        """Whether it was started, and is not being stopped."""
-        return self._ended is None
-
-    @property
     def addresses(self) -> list[Any]:
         """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
         return [port.getHost() for port in self._ports]

@@ -44,7 +44,7 @@ def default_proxy(reactor: Any) -> Proxy:
     """The proxy whose rooms modules use in Sites of `reactor`, unless they have one of their own; it is started."""
     proxy = _defaults.get(reactor)
     if proxy is None:
-        proxy = _defaults[reactor] = Proxy(Settings(server=Server(listen=(), drain=0.0), route=()), reactor)
+        proxy = _defaults[reactor] = Proxy(Settings(server=Server(listen=()), route=()), reactor)
         proxy.start()  # nothing listens and no module is started, so nothing can fail
         reactor.addSystemEventTrigger("before", "shutdown", proxy.stop)  # the one phase that waits for a Deferred
     return proxy
@@ -90,7 +90,7 @@ def _enter(ready: bool, client: WebClient, bound: Bound) -> None:
     proxy = bound.module.proxy
     if client.gone:
         return
-    if not proxy.running:
+    if proxy.draining:
         client.refuse(503, "the proxy has stopped")
     elif not ready:
         client.refuse(500, "")

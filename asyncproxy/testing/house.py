@@ -189,7 +189,6 @@ class House:
 
     draining = False
     """Whether it takes no more connections, because it is to stop."""
-    running = True
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""

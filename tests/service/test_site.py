@@ -426,7 +426,7 @@ def test_when_too_many_wait_a_client_is_told_to_come_again(in_site: Callable[...
 
 def test_requests_of_a_proxy_that_has_stopped_are_refused(in_site: Callable[..., InSite]) -> None:
     site = in_site(About())
-    site.house.running = False
+    site.house.draining = True
     assert site.get().status == 503
 
 
