@@ -77,6 +77,14 @@ class Errand(Exchange):
         if self.stage != ENDED:
             self.interrupt(error)
 
+    def hurry(self, error: ProxyError, seconds: float) -> None:
+        """The module's code hears `error` at its wait and has `seconds` to end; `done` hears how it did."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = self.flow.lot.clock.callLater(seconds, self._late, seconds)
+        if self.stage != ENDED:
+            self.interrupt(error)
+
     def _late(self, seconds: float) -> None:
         self._alarm = None
         self.call_off(ParkTimeout(f"it was not through within {seconds:g} s, at {self.place()}"))

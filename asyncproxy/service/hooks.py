@@ -35,34 +35,49 @@ class Hooks:
         self._flow = flow
         self._started: dict[int, Bound] = {}
         """By the module's id: one that several routes share is started once."""
-        self._starting: Errand | None = None
+        self._starting: set[Errand] = set()
+        self._starts: list[Deferred[None]] = []
+        """Of calls of `start`, to be fired when they are through."""
         self._closed = False
         self._ends: list[Deferred[str]] = []
         """Of those that are being stopped."""
 
     async def start(self, bindings: Iterable[Bound]) -> None:
         """Start the modules of `bindings` that are not started. Raises `NotStarted`, with none of them started."""
+        through: Deferred[None] = Deferred()
+        self._starts.append(through)
         began: list[Bound] = []
-        for bound in bindings:
-            if id(bound.module) in self._started:
-                continue
-            error = await self._run(bound, "start", bound.module.start_timeout)
-            if error is not None:
-                await self.stop(began)
-                raise NotStarted(_words(bound, "start", error)) from error
-            self._started[id(bound.module)] = bound
-            began.append(bound)
+        try:
+            for bound in bindings:
+                if id(bound.module) not in self._started:
+                    await self._start(bound)
+                    began.append(bound)
+        except NotStarted:
+            await self.stop(began)
+            raise
+        finally:
+            self._starts.remove(through)
+            through.callback(None)
+
+    async def _start(self, bound: Bound) -> None:
+        error = await self._run(bound, "start", bound.module.start_timeout)
+        if error is not None:
+            raise NotStarted(_words(bound, "start", error)) from error
+        self._started[id(bound.module)] = bound
 
     async def stop(self, bindings: Iterable[Bound] | None = None, patience: float = math.inf) -> list[str]:
         """Stop the modules of `bindings`, or all, within `patience` seconds; gives what went wrong, which is logged.
 
-        When all are stopped, one that is being started is told, and none starts any more.
+        When all are stopped, those that are being started are told so and have their `stop_timeout` to end, and none
+        starts any more.
         """
         if bindings is None:
-            bindings = list(self._started.values())
             self._closed = True
-            if self._starting is not None:
-                self._starting.call_off(ClientGone("the proxy stops"))
+            for errand in list(self._starting):
+                seconds = min(errand.binding.module.stop_timeout, patience)
+                errand.hurry(ClientGone("the proxy stops"), seconds)
+            await gatherResults(map(awaited, self._starts))
+            bindings = list(self._started.values())
         started = [bound for bound in bindings if self._started.pop(id(bound.module), None) is not None]
         ends = [Deferred.fromCoroutine(self._stop(bound, patience)) for bound in started]
         if self._closed:
@@ -88,11 +103,10 @@ class Hooks:
         ended: Deferred[BaseException | None] = Deferred()
         errand = Errand(self._flow, bound, call, ended.callback)
         if name == "start":
-            self._starting = errand
+            self._starting.add(errand)
         errand.begin(seconds)
         error = await ended
-        if self._starting is errand:
-            self._starting = None
+        self._starting.discard(errand)
         return error
 
     def statistics(self) -> dict[str, int]:
@@ -100,7 +114,7 @@ class Hooks:
         return {"started": len(self._started)}
 
     def __repr__(self) -> str:
-        starting = f", {self._starting!r}" if self._starting is not None else ""
+        starting = "".join(f", {errand!r}" for errand in self._starting)
         return f"<Hooks of {len(self._started)} started modules{starting}>"
 
 

@@ -6,7 +6,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from asyncproxy import Module, Response, on_reactor, sleep
+from asyncproxy import ClientGone, Module, Response, on_reactor, sleep
 from asyncproxy.service import NotStarted, Proxy
 from asyncproxy.testing import Lab
 from tests.fakes import House
@@ -235,6 +235,28 @@ def test_a_proxy_that_stops_while_a_module_starts_calls_it_off():
     house.settle()
     assert "the proxy stops" in failures[0].getErrorMessage()
     assert bound.module.notes == ["cleaned up"]
+    house.assert_nothing_left()
+
+
+def test_a_start_that_ends_well_though_it_was_told_is_stopped():
+    class Stubborn(Hooked):
+        async def start(self):
+            try:
+                await sleep(600)
+            except ClientGone:
+                self.notes.append("told")
+
+    house = House(Stubborn(), modules={"/never": Hooked()})
+    first, second = house.bindings
+    failures, over = [], []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings)).addErrback(failures.append)
+    house.settle()
+    Deferred.fromCoroutine(house.hooks.stop()).addCallback(over.append)
+    house.settle()
+    assert first.module.notes == ["told", "stop one"]
+    assert second.module.notes == []
+    assert failures[0].check(NotStarted)
+    assert over == [[]]
     house.assert_nothing_left()
 
 

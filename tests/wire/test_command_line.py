@@ -131,6 +131,34 @@ def test_a_port_that_is_taken_ends_it_with_a_clear_word(tmp_path: Path, taken: s
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("reactor", ["uvloop", "epoll"])
+def test_a_module_that_cannot_start_ends_it_with_a_clear_word(tmp_path: Path, reactor: str) -> None:
+    config = tmp_path / "proxy.toml"
+    config.write_text(configuration(free_port(), f'[[route]]\npath = "/bad"\nmodule = "{HERE}:StartsBadly"\n'))
+    status, output = ended(twistd("--config", str(config), reactor=reactor))
+    assert status == 1
+    words = f'cannot start: route "/bad", module "{HERE}:StartsBadly": start() failed: RuntimeError: no database at '
+    assert words in output
+    assert "modules_under_test.py:" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("reactor", ["uvloop", "epoll"])
+def test_sigterm_ends_it_while_a_module_starts(tmp_path: Path, reactor: str) -> None:
+    config = tmp_path / "proxy.toml"
+    config.write_text(configuration(free_port(), f'[[route]]\nmodule = "{HERE}:StartsSlowly"\n'))
+    process = twistd("--config", str(config), reactor=reactor)
+    try:
+        assert process.stdout is not None
+        while "module begins" not in (line := process.stdout.readline()):
+            assert line, "it ended before it started"
+        assert "called off" in sigterm(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -237,6 +265,16 @@ def test_sigterm_ends_what_is_parked_and_lets_it_clean_up(tmp_path: Path, peers:
             assert client.rest() == b"" or b" 503 " in client.received
         assert call.gone(2)
     peers.one.reset()
+
+
+def test_a_stop_that_blocks_for_ever_does_not_keep_the_process(tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "proxy.toml"
+    config.write_text(configuration(port, f'[[route]]\nmodule = "{HERE}:StopsNever"\n'))
+    with running("--config", str(config), port=port, cwd=ROOT, reactor="uvloop") as process:
+        output = sigterm(process)
+    assert "stop() failed: ParkTimeout: it was not through within 0.5 s" in output
+    assert "Gave up a module that blocks" in output
 
 
 @pytest.mark.parametrize("reactor", ["uvloop", "epoll"])
