@@ -146,6 +146,8 @@ class Binding(Protocol):
     is_async: bool
     whole_body: bool
     upstream: str | None
+    upstreams: Upstreams | None
+    """Where its forwards find their servers; None: where its flow does."""
     timeout: float | None
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""

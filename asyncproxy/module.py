@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 from twisted.web.resource import Resource
@@ -62,6 +63,12 @@ class Module(Resource):
         offers. What it raises and is no error of `asyncproxy` is answered 500 and logged with file and line.
         """
         raise TypeError(f"{type(self).__name__} has no handle(self, request)")
+
+    def render(self, request: Any) -> int:
+        """In a twisted.web Site: answer `request` there as in a route of a proxy; see `asyncproxy.service.site`."""
+        # By name: a module's file needs none of what the service needs.
+        answer: int = import_module("asyncproxy.service.site").render(self, request)
+        return answer
 
     def start(self) -> Awaitable[Any] | None:
         """Get ready: called once, before the first request. What it raises keeps the proxy from starting."""

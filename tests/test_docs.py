@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import ModuleType
 import pytest
 
 import asyncproxy.testing
+from asyncproxy.exchange.record import Record, as_json
+from asyncproxy.testing import Lab
 from tests.documentation.blocks import Block, blocks
 from tests.documentation.reader import Reader
 
@@ -47,6 +50,15 @@ def test_every_block_of_the_page_is_true(page: Path, reader: Reader) -> None:
 def test_every_public_name_is_in_the_reference(package: ModuleType) -> None:
     page = (ROOT / "docs" / "api.md").read_text()
     assert {name for name in package.__all__ if not re.search(rf":: (asyncproxy\.(\w+\.)?)?{name}\b", page)} <= FAKES
+
+
+def test_every_key_of_the_access_log_and_every_metric_is_told() -> None:
+    page = (ROOT / "docs" / "seeing.md").read_text()
+    line = Record(0.0, "::1", "GET", b"/", 1, 200, 0, 0.0, "/", "m", None, 0, (0.0,) * 6, 0, "id", "", b"")
+    figures = Lab({"route": [{"module": "status"}]}).metrics().decode()
+    names = re.findall(r"^# TYPE asyncproxy_(\w+)", figures, re.MULTILINE)
+    assert len(names) > 10
+    assert [name for name in (*json.loads(as_json(line)), *names) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize(

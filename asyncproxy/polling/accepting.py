@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
-from asyncproxy.exchange.errors import ClientError, ClientGone, error_text, reason_phrase
+from asyncproxy.exchange.errors import ClientError, ClientGone, reason_phrase
 from asyncproxy.exchange.forwarding import make_block, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
 from asyncproxy.exchange.headers import RawHeaders
@@ -22,6 +22,7 @@ from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
+from asyncproxy.polling.responding import refusal
 from asyncproxy.polling.unsent import has_unsent
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class ClientConnection(Due):
         "_chunked",
         "_continues",
         "_framing",
+        "_full",
         "_known",
         "_looping",
         "_paused",
@@ -89,6 +91,8 @@ class ClientConnection(Due):
         self._body: BodyStream | None = None
         self._body_size = 0
         self._producer: Producer | None = None
+        self._full = False
+        """Whether the transport has no room; it says so once, perhaps before there is a producer to be told."""
         self._looping = False
         self._paused = False
         self._continues = False
@@ -384,6 +388,8 @@ class ClientConnection(Due):
         """Send a piece of the body."""
         self.sent += len(data)
         self.transport.write(chunk(data) if self._chunked else data)
+        if self._full and self._producer is not None:
+            self._producer.pause()
 
     def end(self) -> None:
         """The body is complete."""
@@ -411,10 +417,7 @@ class ClientConnection(Due):
 
     def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
         """Send an error of ours, in short plain text."""
-        body = error_text(status, words)
-        block = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d" % len(body)
-        if status == 503:
-            block += b"\r\nRetry-After: 1"
+        block, body = refusal(status, words)
         self.answer(status, block + make_block(fields or []), body)
 
     def _refuse_alone(self, error: ClientError) -> None:
@@ -474,11 +477,13 @@ class ClientConnection(Due):
 
     def pauseProducing(self) -> None:
         """The client takes the response more slowly than it comes."""
+        self._full = True
         if self._producer is not None:
             self._producer.pause()
 
     def resumeProducing(self) -> None:
         """The client keeps up again."""
+        self._full = False
         if self._producer is not None:
             self._producer.resume()
 

@@ -84,6 +84,9 @@ class Errand(Exchange):
     def _end(self) -> None:
         if self.stage != ENDED:
             self.enter(FINISHED, self.flow.seconds())
+        if self._deadline is not None:
+            self.flow.deadlines.remove(self._deadline)
+            self._deadline = None
 
     def _tell(self, error: BaseException | None) -> None:
         done, self._done = self._done, None

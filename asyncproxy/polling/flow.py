@@ -434,7 +434,7 @@ class Flow:
             return
         if binding.timeout is not None:
             exchange.limit(binding.timeout)
-        if binding.whole_body and exchange.request.length != 0:
+        if binding.whole_body and exchange.request.length != 0 and exchange.request.file is None:
             exchange.source = Spool(exchange, self.spool_in_memory)
             exchange.source.begin()
         else:

@@ -7,7 +7,7 @@ of a head.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.errors import ClientError
@@ -17,6 +17,9 @@ from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
+
+if TYPE_CHECKING:
+    from asyncproxy.polling.web_client import WebClient
 
 
 class Limits(Protocol):
@@ -52,12 +55,9 @@ class Door:
         self.flow = flow
         self.deadlines = flow.deadlines
         self.seconds = flow.deadlines.seconds
-        self.limits: Limits = limits
-        self.keep_alive = self.limits.keep_alive
-        self.find = find
         self.scheme = scheme
-        self._only = only
-        self._by_host = by_host
+        self.limit(limits)
+        self.lead(find, only, by_host)
         ids = self.ids = flow.ids
         self.id_key = b"" if ids is None else ids.key
         self._marks = b"" if ids is None else ids.marks(flow.prefix)
@@ -65,8 +65,21 @@ class Door:
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
+        self.accepted: Callable[[], None] | None = None
+        """Called for each new connection."""
 
-    def admit(self, client: ClientConnection, request: Request) -> Exchange:
+    def limit(self, limits: Any) -> None:
+        """From now on `limits` hold, for connections that are open too."""
+        self.limits: Limits = limits
+        self.keep_alive = self.limits.keep_alive
+
+    def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:
+        """From now on requests take these routes; those that are under way go on as they are."""
+        self.find = find
+        self._only = only
+        self._by_host = by_host
+
+    def admit(self, client: ClientConnection | WebClient, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
         self.name(client, request)
         if not request.target.startswith(b"/"):
@@ -82,7 +95,7 @@ class Door:
         flow.exchanges.add(exchange)
         return exchange
 
-    def name(self, client: ClientConnection, request: Request) -> None:
+    def name(self, client: ClientConnection | WebClient, request: Request) -> None:
         """Give `request` its id, and the field that tells it."""
         flow = self.flow
         flow.numbers = request.number = number = flow.numbers + 1
@@ -114,6 +127,8 @@ class Door:
 
     def buildProtocol(self, _address: Any) -> ClientConnection:
         """A protocol for a new connection."""
+        if self.accepted is not None:
+            self.accepted()
         return ClientConnection(self)
 
     def doStart(self) -> None:

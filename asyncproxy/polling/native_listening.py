@@ -60,40 +60,53 @@ class NativePort:
         self.factory: Any = factory
         self.backlog = backlog
         self._servers: list[Any] = []
+        self._socket: socket.socket | None = None
+        """What listens, while accepting pauses too."""
         self._address: Any = None
 
     def __repr__(self) -> str:
         """Where, for whom, and whether it listens."""
-        state = "listening" if self._servers else "not listening"
+        state = "listening" if self._servers else "pausing" if self._socket is not None else "not listening"
         return f"<native port {self._address}, {state}, for {self.factory!r}>"
 
     def startListening(self) -> None:
         """Bind, listen and accept from now on; CannotListenError if the address can't be had."""
-        listening = self._bind()
-        make = functools.partial(NativeConnection, self)
+        self._socket = self._bind()
         try:
             self.factory.doStart()
-            for _ in range(ACCEPTS_A_ROUND):
-                server = self.loop.create_server(make, sock=listening.dup(), backlog=self.backlog)
-                self._servers.append(_at_once(server))
+            self.startReading()
         except BaseException:
             self._close()
             raise
-        finally:
-            listening.close()  # the servers have their own
+
+    def startReading(self) -> None:
+        """Accept again after a pause; OSError if there are no descriptors for it."""
+        if self._socket is None or self._servers:
+            return
+        make = functools.partial(NativeConnection, self)
+        for _ in range(ACCEPTS_A_ROUND):
+            server = self.loop.create_server(make, sock=self._socket.dup(), backlog=self.backlog)
+            self._servers.append(_at_once(server))
+
+    def stopReading(self) -> None:
+        """Pause: the kernel lets new connections wait. uvloop cannot, so its servers are closed and made anew."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def stopListening(self) -> defer.Deferred[None]:
         """Accept no more; connections go on. Everything is done when it returns, and so is the Deferred."""
-        if self._servers:
+        if self._socket is not None:
             self._close()
             self._unbind()
             self.factory.doStop()
         return defer.succeed(None)
 
     def _close(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self.stopReading()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def getHost(self) -> Any:
         """The address with the real port; also after the end."""
@@ -102,7 +115,7 @@ class NativePort:
     def build(self, connection: NativeConnection) -> Any:
         """The factory's protocol; None for who was accepted just before the end, or has left already."""
         peer = connection.getPeer()
-        if not self._servers or peer is None:
+        if self._socket is None or peer is None:
             return None
         return self.factory.buildProtocol(peer)
 

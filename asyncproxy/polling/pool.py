@@ -17,6 +17,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.polling.deadlines import NEVER, TICK, Deadlines
+from asyncproxy.polling.descriptors import EXHAUSTED
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.upstream_connection import UpstreamConnection
@@ -59,6 +60,7 @@ class ServerPool:
         self.deadlines = means.deadlines
         self.seconds = means.deadlines.seconds
         self.keep_alive = self.settings.keep_alive
+        self.max_idle = self.settings.max_idle
         self.network = means.network
         self.resolver = means.resolver
         self._idle: list[UpstreamConnection] = []
@@ -128,7 +130,7 @@ class ServerPool:
             forwarding = self._line.popleft()
             forwarding.connected()
             forwarding.send_over(connection)
-        elif len(self._idle) < self.settings.max_idle:
+        elif len(self._idle) < self.max_idle:
             self._idle.append(connection)
             connection.due = due = self.seconds() + self.keep_alive  # as `Deadlines.set`, without the call
             if due < connection._slot - TICK:
@@ -156,6 +158,17 @@ class ServerPool:
         """Close every connection now."""
         for connection in list(self._open):
             connection.abort()
+
+    def retire(self) -> None:
+        """Keep no connection any more: what idles is closed now, what is in use after it has served."""
+        self.max_idle = 0
+        for connection in list(self._idle):
+            connection.close()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no connection, and nobody waits for one."""
+        return not (self._open or self._opening or self._line)
 
     @property
     def busy(self) -> bool:
@@ -233,6 +246,9 @@ class _Opening:
             seconds = self._pool.settings.connect_timeout
             words = f"no connection to the upstream within {seconds:g} s"
             self._give_up(UpstreamError("timeout:connect", words, str(self._pool)))
+        elif getattr(reason.value, "osError", None) in EXHAUSTED:
+            words = "no file descriptor is left for a connection to the upstream"
+            self._give_up(UpstreamError("full", words, str(self._pool)))
         else:
             self._give_up(UpstreamError("refused", "the upstream refused the connection", str(self._pool)))
 
@@ -260,9 +276,10 @@ class _Opening:
 class Group:
     """Servers that stand for one another; forwards go round them."""
 
-    def __init__(self, name: str, pools: list[ServerPool]) -> None:
+    def __init__(self, name: str, pools: list[ServerPool], settings: Any = None) -> None:
         self.name = name
         self.pools = pools
+        self.settings = settings
         self._next = 0
         if len(pools) == 1:
             self.acquire = pools[0].acquire  # type: ignore[method-assign]
@@ -279,7 +296,11 @@ class Group:
 
 
 class Upstreams:
-    """Every group, by name; a URL makes a group of its own with `default` settings."""
+    """Every group, by name; a URL makes a group of its own with `default` settings.
+
+    When the configuration changes another generation takes its place, and what runs goes on with its own. Groups that
+    are the same, and those of URLs, belong to both.
+    """
 
     def __init__(self, groups: dict[str, Any], default: Any, means: Means) -> None:
         self._means = means
@@ -288,9 +309,30 @@ class Upstreams:
         self._by_url: dict[str, Group] = {}
         self.known: dict[str | None, Group] = {name: group for name, group in self._groups.items()}  # noqa: C416 - wider keys
         """Both of them, for one look."""
+        self._retired: list[ServerPool] = []
+        """Of groups that former generations had, those that may still have connections."""
+
+    def following(self, groups: dict[str, Any]) -> Upstreams:
+        """The generation after this one, which is left as it is: call the other's `succeed` when it takes over."""
+        after = Upstreams({}, self._default, self._means)
+        for name, settings in groups.items():
+            group = self._groups.get(name)
+            after._groups[name] = group if group and group.settings == settings else self._make(name, settings)
+        after._by_url = self._by_url
+        after.known.update(self._by_url)
+        after.known.update(after._groups)
+        return after
+
+    def succeed(self, former: Upstreams) -> None:
+        """Take over from `former`: servers of groups that it alone has keep no connections any more."""
+        groups = {id(group) for group in self._groups.values()}
+        gone = [pool for group in former._groups.values() if id(group) not in groups for pool in group.pools]
+        for pool in gone:
+            pool.retire()
+        self._retired = [pool for pool in (*former._retired, *gone) if not pool.empty]
 
     def _make(self, name: str, settings: Any) -> Group:
-        return Group(name, [ServerPool(origin, settings, self._means) for origin in settings.servers])
+        return Group(name, [ServerPool(origin, settings, self._means) for origin in settings.servers], settings)
 
     def acquire(self, forwarding: Forwarding, upstream: str | None) -> None:
         """Send `forwarding` to the group that `upstream` names, or to the URL it is."""
@@ -323,14 +365,15 @@ class Upstreams:
         for name, group in list(self._by_url.items()):
             if not any(pool.busy for pool in group.pools):
                 for pool in group.pools:
-                    pool.close()
+                    pool.retire()
                 del self._by_url[name]
                 self.known.pop(name, None)
 
     def pools(self) -> list[ServerPool]:
-        """The pool of every server."""
+        """The pool of every server, those that are given up first."""
+        self._retired = [pool for pool in self._retired if not pool.empty]
         groups = {id(group): group for group in (*self._groups.values(), *self._by_url.values())}
-        return [pool for group in groups.values() for pool in group.pools]
+        return self._retired + [pool for group in groups.values() for pool in group.pools]
 
     def named_pools(self) -> list[tuple[str, ServerPool]]:
         """The pool of every server of the configuration, with the name of its group; so they are bounded."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncproxy.exchange.errors import ModuleError
+from asyncproxy.exchange.errors import ModuleError, error_text
 from asyncproxy.exchange.forwarding import VIA, Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.messages import Rendered, Reply, Response
@@ -42,6 +42,13 @@ def respond(exchange: Exchange, response: Response) -> None:
         _pull(exchange, Pieces(exchange, iter(body)), response.status, block)
     else:
         raise ModuleError(f"{exchange.binding.name}: a response's body is {type(body).__name__}, not bytes or pieces")
+
+
+def refusal(status: int, words: str) -> tuple[bytes, bytes]:
+    """An error of ours in short plain text: its header block and its body."""
+    body = error_text(status, words)
+    block = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d" % len(body)
+    return block + b"\r\nRetry-After: 1" if status == 503 else block, body
 
 
 def _bodiless(exchange: Exchange, response: Response) -> bool:

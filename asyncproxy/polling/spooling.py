@@ -99,7 +99,9 @@ class Spool:
     def _done(self) -> None:
         exchange = self.exchange
         exchange.source = None
-        exchange.request.file = self._file or BytesIO(b"".join(self._pieces))
+        request = exchange.request
+        request.stream = b""  # it has been taken; whoever reads on reads the file
+        request.file = self._file or BytesIO(b"".join(self._pieces))
         exchange.begin()
 
 

@@ -83,7 +83,8 @@ class Forwarding(Parked, Due):
         owner.attempts += 1
         if request.length != 0 and request.file is None and body_stream(request).taken:
             raise RuntimeError("the request's body was read in pieces, or forwarded before: it cannot be sent again")
-        upstreams, name = owner.flow.around.upstreams, self.wait.upstream or owner.binding.upstream
+        binding = owner.binding
+        upstreams, name = binding.upstreams or owner.flow.around.upstreams, self.wait.upstream or binding.upstream
         group = upstreams.known.get(name)
         if group is not None:
             group.acquire(self)

@@ -37,6 +37,7 @@ from asyncproxy.exchange.waits import (
 )
 from asyncproxy.polling.bodies import body_stream
 from asyncproxy.polling.parking import Parked
+from asyncproxy.polling.spooling import Unspool
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import Rendering
 
@@ -66,7 +67,10 @@ class Reading(Parked):
 
     def begin(self) -> None:
         """Read on."""
-        self._stream = body_stream(self.wait.message)
+        message = self.wait.message
+        if type(message.stream) is bytes and isinstance(message, Request) and message.file is not None:
+            message.stream = Unspool(self.owner, message.file).stream  # it was whole before the module began
+        self._stream = body_stream(message)
         self._taken = self._stream.taken
         self._stream.read(self._came, whole=self.wait.whole)
 
@@ -77,10 +81,10 @@ class Reading(Parked):
         message = self.wait.message
         if self.wait.whole and not self._taken:  # it may still be forwarded or relayed; the bytes are not copied
             message.stream = data
-            if isinstance(message, Request):
-                message.file = BytesIO(data)
-            else:
+            if not isinstance(message, Request):
                 message.own_body = data
+            elif message.file is None:
+                message.file = BytesIO(data)
         self.ready(data)
 
     def undo(self) -> None:

@@ -6,7 +6,9 @@
     binding.py   routes with their modules
     hooks.py     `start` and `stop` of modules
     draining.py  how a proxy empties before it stops
+    reloading.py another configuration in the place of a running one's
     signals.py   what signals mean while a proxy has the process
+    site.py      modules in a stock twisted.web Site
 
 This room alone may import the reactor, and that inside `Proxy.start`: all else is given its reactor or its clock.
 """
@@ -16,9 +18,12 @@ from asyncproxy.service.command import Options, install_uvloop_reactor, makeServ
 from asyncproxy.service.hooks import NotStarted
 from asyncproxy.service.process import ProxyService
 from asyncproxy.service.proxy import Proxy, address_text
+from asyncproxy.service.reloading import Change, NotReloaded
 
 __all__ = [
     "Bound",
+    "Change",
+    "NotReloaded",
     "NotStarted",
     "Options",
     "Proxy",

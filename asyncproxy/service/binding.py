@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from traceback import extract_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncproxy.configuration import ConfigurationError
 from asyncproxy.configuration.settings import Route
@@ -14,7 +14,9 @@ from asyncproxy.settings import SettingsError
 
 
 class Bound:
-    """A route with its module made and configured; see `polling.flow.Binding`."""
+    """A route with its module made and configured; see `boundaries.Binding`."""
+
+    upstreams: Any = None
 
     def __init__(self, route: Route, module: Any) -> None:
         self.path = route.path
@@ -31,37 +33,48 @@ class Bound:
         self.tally: Any = None
         self.at_once = not (self.blocking or self.is_async or self.whole_body or self.timeout is not None)
 
+    def serves(self, route: Route) -> bool:
+        """Whether `route` asks for what this one's module was made for: it may keep it, and its state."""
+        mine = (self.path, self.host, self.methods, self.name, self.settings)
+        return mine == (route.path, route.host, route.methods, route.module, route.settings)
+
     def __repr__(self) -> str:
         return f"<Route {self.path} to {self.name}>"
 
 
-def bind_all(routes: Sequence[Route], source: str) -> list[Bound]:
-    """`routes` with their modules found and configured. Raises `ConfigurationError` with all problems."""
-    bindings, problems = _bound(dict(enumerate(routes)))
+def bind_all(routes: Sequence[Route], source: str, former: Sequence[Bound] = ()) -> list[Bound]:
+    """`routes` with their modules found and configured, or taken over from `former` ones that serve the same.
+
+    Raises `ConfigurationError` with all problems.
+    """
+    bindings, problems = _bound(dict(enumerate(routes)), former)
     if problems:
         raise ConfigurationError(source, problems)
     return bindings
 
 
-def with_modules(error: ConfigurationError) -> ConfigurationError:
+def with_modules(error: ConfigurationError, former: Sequence[Bound] = ()) -> ConfigurationError:
     """`error` with what is wrong with the modules too, of the routes that could be read: all is mended in one go."""
-    return ConfigurationError(error.source, [*error.problems, *_bound(error.routes)[1]])
+    return ConfigurationError(error.source, [*error.problems, *_bound(error.routes, former)[1]])
 
 
-def bind(route: Route) -> Bound:
+def bind(route: Route, former: Sequence[Bound] = ()) -> Bound:
     """`route` with its module. Raises `UnknownModule`, or what the module raises about its settings."""
     if route.filters:
         raise ValueError("filters are not applied by this version yet, and leaving one out may open a door; remove it")
+    for bound in former:
+        if bound.serves(route):
+            return Bound(route, bound.module)
     return Bound(route, find_module(route.module)(**route.settings))
 
 
-def _bound(routes: Mapping[int, Route]) -> tuple[list[Bound], list[str]]:
+def _bound(routes: Mapping[int, Route], former: Sequence[Bound]) -> tuple[list[Bound], list[str]]:
     """The routes bound, and the problems of those that cannot be, which name the route by its index and path."""
     bindings, problems = [], []
     for index, route in routes.items():
         place, path = f"route[{index}]", f'(path "{route.path}")'
         try:
-            bindings.append(bind(route))
+            bindings.append(bind(route, former))
         except SettingsError as why:
             problems += [f"{place}.settings.{setting} {path}: {words}" for setting, words in why.problems]
         except ValueError as why:
@@ -76,6 +89,21 @@ def _not_made(name: str, why: Exception) -> str:
     return f'module "{name}" could not be made: {type(why).__name__}: {why} ({last.filename}, line {last.lineno})'
 
 
-def finder(bindings: list[Bound]) -> Callable[[str, str, str], Bound]:
+def finder(bindings: Sequence[Bound]) -> Callable[[str, str, str], Bound]:
     """How a door finds the route of a request, by host, path and method; raises `NoRoute`."""
     return Router(bindings).find
+
+
+class Ways(NamedTuple):
+    """How a door finds routes; see `polling.listening.Door`."""
+
+    find: Callable[[str, str, str], Bound]
+    only: Bound | None
+    by_host: bool
+
+
+def ways(bindings: Sequence[Bound]) -> Ways:
+    """How a door finds `bindings`."""
+    first = bindings[0]
+    takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
+    return Ways(finder(bindings), first if takes_all else None, any(bound.host for bound in bindings))

@@ -37,6 +37,8 @@ class Hooks:
         """By the module's id: one that several routes share is started once."""
         self._starting: Errand | None = None
         self._closed = False
+        self._ends: list[Deferred[str]] = []
+        """Of those that are being stopped."""
 
     async def start(self, bindings: Iterable[Bound]) -> None:
         """Start the modules of `bindings` that are not started. Raises `NotStarted`, with none of them started."""
@@ -63,7 +65,10 @@ class Hooks:
                 self._starting.call_off(ClientGone("the proxy stops"))
         started = [bound for bound in bindings if self._started.pop(id(bound.module), None) is not None]
         ends = [Deferred.fromCoroutine(self._stop(bound, patience)) for bound in started]
-        return [words for words in await gatherResults(ends) if words]
+        if self._closed:
+            ends += map(awaited, self._ends)
+        self._ends = [end for end in (*self._ends, *ends) if not end.called]
+        return [words for words in await gatherResults(map(awaited, ends)) if words]
 
     async def _stop(self, bound: Bound, patience: float) -> str:
         error = await self._run(bound, "stop", min(bound.module.stop_timeout, patience))

@@ -11,9 +11,13 @@ from typing import Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from asyncproxy import __version__
+from asyncproxy.configuration import ConfigurationError
+from asyncproxy.service.hooks import NotStarted
 from asyncproxy.service.proxy import Proxy
+from asyncproxy.service.reloading import Change, NotReloaded
 from asyncproxy.service.signals import Signals
 
 _log = Logger()
@@ -32,7 +36,14 @@ class ProxyService(Service):
         self._restore: list[Any] = []
         self._failure: Any = None
         self._told = 0
-        table = {"SIGTERM": self._told_to_end, "SIGINT": self._told_to_end, "SIGUSR1": proxy.reopen_logs}
+        self._reloading = False
+        self._reload_again = False
+        table = {
+            "SIGTERM": self._told_to_end,
+            "SIGINT": self._told_to_end,
+            "SIGHUP": self._told_to_reload,
+            "SIGUSR1": proxy.reopen_logs,
+        }
         self._signals = Signals(table, shared=["SIGUSR1"])  # twistd rotates its own log file by it
 
     def startService(self) -> None:
@@ -74,6 +85,18 @@ class ProxyService(Service):
         else:
             _exit_with(1)
 
+    def _told_to_reload(self) -> None:
+        """SIGHUP: once more when this is through, if told again meanwhile."""
+        self._reload_again = self._reloading
+        if not self._reloading:
+            self._reloading = True
+            self.proxy.reload().addCallbacks(_say_reloaded, _say_not_reloaded).addCallback(self._reload_is_through)
+
+    def _reload_is_through(self, _said: None) -> None:
+        self._reloading = False
+        if self._reload_again:
+            self._told_to_reload()
+
     def _tune(self) -> None:
         """For thousands of requests: threads give way sooner, and the collector looks less often at what lives long."""
         self._restore = [(sys.setswitchinterval, sys.getswitchinterval()), (gc.set_threshold, *gc.get_threshold())]
@@ -97,6 +120,19 @@ class ProxyService(Service):
             reactor.stop()
         else:
             self._failure = failure
+
+
+def _say_reloaded(change: Change) -> None:
+    _log.info("Reloaded: {change}", change=change)
+    if change.fixed:
+        keys = ", ".join(change.fixed)
+        _log.warn("{keys} cannot change while the proxy runs and stay as they were: restart it", keys=keys)
+
+
+def _say_not_reloaded(failure: Failure) -> None:
+    known = failure.check(ConfigurationError, NotStarted, NotReloaded, ValueError)
+    kind = "" if known else f"{failure.type.__name__}: " if failure.type else ""
+    _log.error("Not reloaded, nothing has changed: {kind}{why}", kind=kind, why=failure.getErrorMessage())
 
 
 def _exit_with(status: int) -> None:

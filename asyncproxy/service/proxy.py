@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
+from asyncproxy.polling.descriptors import Ceiling
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
@@ -34,9 +35,10 @@ from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
-from asyncproxy.service.binding import Bound, bind_all, finder, with_modules
+from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, awaited
+from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
@@ -50,19 +52,20 @@ class Proxy:
     `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
     """
 
-    def __init__(self, settings: Settings | Mapping[str, Any] | str | os.PathLike[str], reactor: Any = None) -> None:
+    def __init__(self, settings: Source, reactor: Any = None) -> None:
         try:
             self.settings = settings if isinstance(settings, Settings) else load(settings)
         except ConfigurationError as why:
             raise with_modules(why) from None
-        source = os.fspath(settings) if isinstance(settings, (str, os.PathLike)) else "settings"
-        self.bindings = bind_all(self.settings.route, source)
+        self._file = os.path.abspath(settings) if isinstance(settings, (str, os.PathLike)) else None
+        self.bindings = bind_all(self.settings.route, name_of(settings))
         self.reactor = reactor
         self._ports: list[Any] = []
         self._ended: Deferred[list[str]] | None = succeed([])
         """Once it is to stop, or is not started: what fires when it has."""
         self._drain: Drain | None = None
         self._patience = JOIN_PATIENCE
+        self._serves = False
         self.doors: list[Door] = []
         self.access_log: AccessLog | None = None
         """While it runs, if it has one."""
@@ -78,6 +81,7 @@ class Proxy:
             self.reactor = reactor
         self._ended = self._drain = None
         self._patience = JOIN_PATIENCE
+        self._serves = False
         self.doors.clear()
         self._build(self.reactor)
         self.workers.start()
@@ -111,10 +115,14 @@ class Proxy:
         self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows."""
         self.hooks = Hooks(self.flow)
+        self.ceiling = Ceiling(clock)
+        self._retiring = Retiring(clock, self.flow, self.hooks)
+        self._reloads = DeferredLock()
 
     async def _start(self) -> None:
         for bound in self.bindings:
             bound.module.proxy = self
+            bound.upstreams = self.upstreams
         try:
             self._open_access_log()
             await self.hooks.start(self.bindings)
@@ -122,6 +130,7 @@ class Proxy:
                 await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
                 await self._open(self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
+            self._serves = True
         except BaseException:
             await self.stop()
             raise
@@ -138,14 +147,15 @@ class Proxy:
             self.access_log.reopen()
 
     async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
-        first = bindings[0]
-        takes_all = len(bindings) == 1 and first.path == "/" and first.host is None and first.methods is None
-        by_host = any(bound.host for bound in bindings)
-        door = Door(flow, self.settings.limits, finder(bindings), only=first if takes_all else None, by_host=by_host)
+        door = Door(flow, self.settings.limits, **ways(bindings)._asdict())
         self.doors.append(door)
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
-        self._ports.append(await serverFromString(self.network, endpoint).listen(door))
+        port = await serverFromString(self.network, endpoint).listen(door)
+        self._ports.append(port)
+        if flow is self.flow and hasattr(port, "stopReading"):  # the admin's is open when all else is full
+            self.ceiling.ports.append(port)
+            door.accepted = self.ceiling.accepted
 
     def _admin_binding(self) -> Bound:
         admin = self.settings.admin
@@ -179,7 +189,45 @@ class Proxy:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
+    # Another configuration.
+
+    def reload(self, settings: Source | None = None) -> Deferred[Change]:
+        """Go on with other settings, or with what the file that it was made from says now; requests notice nothing.
+
+        Routes, modules, upstreams, limits, `max_parked`, `max_queued` and `drain` change; what cannot is told by the
+        `Change` that this fires with. Fails with `ConfigurationError` or `NotStarted`, and then nothing has changed;
+        with `NotReloaded` if the proxy does not run; with ValueError without a file. One reload at a time.
+        """
+        source = self._file if settings is None else settings
+        if source is None:
+            return fail(ValueError("this proxy was made without a file: give reload() the settings"))
+        if self.draining or not self._serves:
+            return fail(NotReloaded("the proxy does not serve: nothing to reload"))
+        return self._reloads.run(lambda: Deferred.fromCoroutine(reload(self, source)))
+
+    def take(self, settings: Settings, bindings: list[Bound], upstreams: Upstreams) -> None:
+        """From now on requests find these; for `reloading`, which has made them ready."""
+        former, self.bindings = self.bindings, bindings
+        self.settings = settings
+        self.lot.limit = settings.server.max_parked
+        for flow in (self.flow, self.admin_flow):
+            flow.max_queued = settings.server.max_queued
+            flow.spool_in_memory = settings.limits.spool
+            flow.around = replace(flow.around, upstreams=upstreams)
+        for door in self.doors:
+            door.limit(settings.limits)
+        for door in self._public_doors:
+            door.lead(*ways(bindings))
+        upstreams.succeed(self.upstreams)
+        self.upstreams = upstreams
+        self._retiring.retire(former, bindings)
+
     # The end.
+
+    @property
+    def _public_doors(self) -> list[Door]:
+        """All but the admin's."""
+        return self.doors[: len(self.settings.server.listen)]
 
     @property
     def draining(self) -> bool:
@@ -193,7 +241,7 @@ class Proxy:
         """
         if self._ended is None:
             patience = self.settings.server.drain if seconds is None else seconds
-            self._drain = Drain(clock_of(self.reactor), self.flow, self.doors[: len(self.settings.server.listen)])
+            self._drain = Drain(clock_of(self.reactor), self.flow, self._public_doors)
             self._ended = Deferred.fromCoroutine(self._drain_and_stop(self._drain, patience))
         return awaited(self._ended)
 
@@ -210,6 +258,7 @@ class Proxy:
         return awaited(self._ended).addCallback(lambda _: None)
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
+        self.ceiling.stop()
         ports, self._ports = self._ports, []
         admin = ports[len(self.settings.server.listen) :]
         await _stop_listening(ports[: len(ports) - len(admin)])
@@ -219,6 +268,7 @@ class Proxy:
         return cut
 
     async def _stop(self) -> list[str]:
+        self.ceiling.stop()
         ports, self._ports = self._ports, []
         await _stop_listening(ports)
         for door in self.doors:
@@ -228,6 +278,7 @@ class Proxy:
             exchange.left()
         began = time.monotonic()
         await self._let_finish(began)
+        self._retiring.stop()
         await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop(max(0.5, began + self._patience - time.monotonic())):

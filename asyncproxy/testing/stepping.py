@@ -132,7 +132,7 @@ class SteppedWorkers:
 
 def exchange_of(turn: Any) -> Any:
     """The exchange whose line of code `turn` goes on with, if it is one's."""
-    is_beside = type(turn.owner).__name__ == "Afterthought"  # runs when the exchange is over
+    is_beside = type(turn.owner).__name__ in ("Afterthought", "Unspool")  # they run none of it
     return None if is_beside else turn.exchange
 
 

@@ -210,6 +210,9 @@ class Reader:
         if shutil.which("systemd-analyze"):
             self._verified(self.folder / block.file.lstrip("/"))
         self.terminals.run(Command(service["ExecStart"], ""))
+        main = str(self.terminals.servers[-1][2].pid)
+        for line in re.findall(r"^ExecReload=(.*)", block.text, re.MULTILINE):
+            self.terminals.run(Command(line.replace("$MAINPID", main), ""))
 
     def _verified(self, file: Path) -> None:
         """By systemd's own checker."""

@@ -5,12 +5,16 @@ from pathlib import Path
 import pytest
 
 from asyncproxy.exchange import errors, flags
-from asyncproxy.exchange.errors import ClientError, ClientGone, ModuleError, Overloaded, ParkTimeout, UpstreamError
+from asyncproxy.exchange.errors import (
+    ClientError,
+    ClientGone,
+    Draining,
+    ModuleError,
+    Overloaded,
+    ParkTimeout,
+    UpstreamError,
+)
 from asyncproxy.exchange.flags import MEANINGS, TABLE, flag_of
-
-
-class Draining(ClientGone):
-    """Stands in for whatever the proxy's stop raises."""
 
 
 @pytest.mark.parametrize(

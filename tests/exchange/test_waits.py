@@ -127,6 +127,7 @@ def test_what_may_not_is_refused_with_a_list_of_what_may(value: Any) -> None:
 
 
 def test_a_future_of_the_standard_library_can_be_awaited() -> None:
+    make_futures_awaitable()
     future: concurrent.futures.Future[int] = concurrent.futures.Future()
     coroutine = awaits(future)
     wait = coroutine.send(None)

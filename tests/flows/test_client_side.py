@@ -619,3 +619,21 @@ def test_everything_tells_what_it_is() -> None:
     assert "sleep 5 s at test_client_side.py:" in repr(house.exchange())
     assert repr(house.door) == "<Door 1 connections>"
     assert house.door.statistics() == {"connections": 1}
+
+
+def test_a_client_that_did_not_read_its_last_answer_holds_back_the_next_one() -> None:
+    house = House()
+    client = house.get("/")
+    client.slow()  # its transport says so once, between two responses
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    house.settle()
+    client.get("/long")
+    upstream = house.upstream()
+    upstream.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+    house.settle()
+    upstream.answer(b"more")
+    assert upstream.wire is not None
+    assert not upstream.wire.reading
+    client.fast()
+    house.settle()
+    assert upstream.wire.reading

@@ -232,3 +232,20 @@ def test_a_wait_that_a_plain_handle_returns_is_waited_for() -> None:
         house.advance(1)
         assert client.body == b"x"
         house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("spool", ["1B", "1KiB"], ids=["file", "memory"])
+def test_an_async_module_that_has_the_body_whole_may_read_it_too(spool: str) -> None:
+    class Both(Module):
+        whole_body = True
+
+        async def handle(self, request: Request) -> Response:
+            read = [await request.read(), await request.read()]
+            return Response(body=b"|".join([request.data, *read, request.data]))
+
+    house = House(Both(), limits={"spool": spool})
+    client = house.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+    house.settle()
+    assert client.body == b"body|body|body|body"
+    house.assert_nothing_left()

@@ -200,7 +200,7 @@ def test_a_malformed_chunk_is_refused_and_ends_the_connection(
         assert client.get("/after").status == 200
     upstream.wait(lambda: all(call.connection.gone.is_set() for call in broken()), "it is let go")
     assert {call.target for call in upstream.calls} <= {"/chunks", "/after"}
-    assert not any(call.connection.received.endswith(b"0\r\n\r\n") for call in broken())
+    assert not any(call.connection.received.endswith(b"\r\n0\r\n\r\n") for call in broken())
 
 
 def test_a_chunked_body_that_grows_too_long_is_refused(proxy: Proxy, upstream: Upstream) -> None:
