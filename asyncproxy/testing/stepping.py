@@ -98,11 +98,10 @@ class SteppedWorkers:
 
     def take(self, index: int = 0) -> Any:
         """A worker takes a turn, the eldest unless told, and runs it; the polling thread has not heard of its end."""
-        turn = self.queue[index]
+        self.running.append(self.queue[index])
         del self.queue[index]
-        self.running.append(turn)
-        turn.run()
-        return turn
+        self.running[-1].run()  # by no name of this frame's own: an error's frames lead here, and would keep the turn
+        return self.running[-1]
 
     def give(self, index: int = 0) -> None:
         """The polling thread hears of the end of a turn, the one that was taken first unless told."""

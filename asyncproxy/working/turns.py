@@ -57,6 +57,7 @@ class CallTurn:
         except BaseException as error:  # noqa: BLE001 - a module may raise SystemExit; its exchange ends, not us
             self.error = error
         self.ended = self._clock()
+        del self  # the error's frames lead back to this one: no circle may keep what the module's code had open
 
     def ran(self) -> None:
         """Hand the turn to whoever asked for it."""

@@ -8,9 +8,10 @@ import os
 import random
 import socket
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -142,6 +143,44 @@ def test_a_coroutine_that_is_closed_while_its_exchange_ends_hurts_nobody(failure
     house.settle()
     assert failures == []
     house.assert_nothing_left()
+
+
+# What code that raised had open.
+
+
+class Thing:
+    """Something that is let go when nobody has it."""
+
+
+class RaisesWithAThing(Module):
+    things: ClassVar[list[weakref.ref[Thing]]] = []
+
+    async def handle(self, request: Request) -> Response:
+        return self.fails() if request.path == "/at-once" else await self.fails_later()
+
+    def fails(self) -> Response:
+        thing = Thing()
+        self.things.append(weakref.ref(thing))
+        raise ValueError("on purpose")
+
+    async def fails_later(self) -> Response:
+        thing = Thing()
+        self.things.append(weakref.ref(thing))
+        await sleep(1)
+        raise ValueError("on purpose")
+
+
+@pytest.mark.parametrize("path", ["/at-once", "/later"])
+def test_what_a_coroutine_that_raised_had_is_let_go_at_once(path: str) -> None:
+    house = House(module := RaisesWithAThing())
+    gc.disable()
+    try:
+        client = house.get(path)
+        house.advance(2)
+        assert client.status == 500
+        assert module.things.pop()() is None
+    finally:
+        gc.enable()
 
 
 # Exchanges that are cancelled at any moment.

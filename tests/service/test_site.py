@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -491,3 +493,9 @@ def test_a_module_may_stand_in_a_tree_that_a_route_mounts() -> None:
     assert (reply.status, reply.headers["x-route"]) == (200, "/at/about")
     assert "b'body'" in reply.text
     assert lab.stop() == []
+
+
+def test_a_modules_file_needs_neither_the_service_nor_a_reactor() -> None:
+    looked_for = "('twisted.internet.reactor', 'asyncproxy.service', 'asyncproxy.polling')"
+    code = f"import sys; from asyncproxy import Module; sys.exit(any(name in sys.modules for name in {looked_for}))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0

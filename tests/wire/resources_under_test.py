@@ -141,8 +141,8 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     if environ["PATH_INFO"] == "/endless":
         start_response("200 OK", [("Content-Type", "application/octet-stream")])
         return pieces()
-    if environ["PATH_INFO"] == "/fails":
-        raise LookupError("no such price")
+    if environ["PATH_INFO"] == "/blocks":
+        threading.Event().wait()
     names = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "CONTENT_LENGTH", "REMOTE_ADDR", "HTTP_X_A")
     told = {name: environ.get(name) for name in names}
     body = environ["wsgi.input"].read()

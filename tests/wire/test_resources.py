@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -188,3 +189,16 @@ def test_a_resource_that_raises_is_a_500_and_a_line_in_the_log(proxy: Proxy) -> 
     assert (reply.status, reply.text) == (500, "500 Internal Server Error\n")
     until(lambda: "LookupError: no such price at " in proxy.log, lambda: proxy.log)
     assert "resources_under_test.py:" in proxy.log
+
+
+def test_a_wsgi_thread_that_blocks_for_ever_does_not_keep_the_process(tmp_path: Path, reactor_name: str) -> None:
+    route = f'[[route]]\nmodule = "resource"\nsettings = {{ wsgi = "{HERE}:wsgi" }}\n'
+    proxy = Proxy(tmp_path, reactor_name, route)
+    with proxy.client() as client:
+        client.send(request("GET", "/blocks"))
+        proxy.staged(PARKED=1)
+        proxy.process.send_signal(signal.SIGTERM)
+        until(lambda: "Draining" in proxy.log, "it has heard of it")
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.process.wait(20) == 1
+    assert "resource: PARKED, waits for resource Application" in proxy.log

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -53,3 +55,27 @@ def test_context_variables_travel_with_the_exchange() -> None:
         turn.run()
     assert turn.value == "a"
     assert NAME.get(None) is None  # type: ignore[arg-type]
+
+
+class Thing:
+    """Something that is let go when nobody has it."""
+
+
+def test_what_a_function_that_raised_had_is_let_go_with_its_turn() -> None:
+    things: list[weakref.ref[Thing]] = []
+
+    def call() -> None:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        raise ValueError("on purpose")
+
+    gc.disable()
+    try:
+        turn = CallTurn(None, call, (), copy_context(), print)
+        turn.run()
+        assert isinstance(turn.error, ValueError)
+        assert things[0]() is not None
+        del turn
+        assert things[0]() is None
+    finally:
+        gc.enable()

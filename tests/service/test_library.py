@@ -1,0 +1,65 @@
+"""A proxy inside a program, here pytest's: what the README promises of it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import pytest_twisted
+from twisted.internet.defer import gatherResults
+
+from asyncproxy import Proxy
+from asyncproxy.testing import Lab
+
+SETTINGS = {"server": {"listen": "tcp:0:interface=127.0.0.1"}, "route": [{"module": "status"}]}
+
+
+def ours() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("asyncproxy")}
+
+
+@pytest_twisted.ensureDeferred
+async def test_three_lines_start_a_proxy_in_a_test() -> None:
+    proxy = Proxy(SETTINGS)
+    await proxy.start()
+    assert proxy.addresses[0].port
+    await proxy.stop()
+    assert ours() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_takes_the_reactor_that_runs_when_it_is_given_none(reactor: Any) -> None:
+    proxy = Proxy(SETTINGS)
+    await proxy.start()
+    assert proxy.reactor is reactor
+    await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_proxies_of_one_process_have_nothing_in_common(reactor: Any) -> None:
+    first, second = Proxy(SETTINGS, reactor), Proxy(SETTINGS, reactor)
+    await gatherResults([first.start(), second.start()])
+    assert first.addresses[0].port != second.addresses[0].port
+    await first.stop()
+    assert ours()  # the second one's
+    assert second.snapshot()["workers"]["total"] == 5
+    assert second.bindings[0].module.proxy is second
+    await second.stop()
+    assert ours() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_in_a_program_tunes_nothing_of_the_process(reactor: Any) -> None:
+    interval = sys.getswitchinterval()
+    proxy = Proxy(SETTINGS, reactor)
+    await proxy.start()
+    assert sys.getswitchinterval() == interval
+    await proxy.stop()
+
+
+def test_a_proxy_that_is_made_and_not_started_holds_nothing() -> None:
+    before = threading.active_count()
+    Proxy(SETTINGS)
+    assert threading.active_count() == before
+    assert Lab(SETTINGS).get("/healthz").status == 200
