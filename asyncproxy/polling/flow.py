@@ -2,9 +2,9 @@
 
     admit -> begin -> a turn -> its outcome: answer | park | start a coroutine -> ... -> answer -> finish
 
-The rule: all of it happens on the polling thread, but for the turns that `run` hands to the workers. Turns of one
-exchange never overlap: the next begins when what came of the one before has been read. The client may leave, and time
-may run out, at any stage; `interrupt` says what becomes of each. The steps are those of `exchange.lifecycle`.
+The rule: all of it happens on the polling thread, but for the turns that `run` hands to the workers (`turning`). The
+client may leave, and time may run out, at any stage; `interrupt` says what becomes of each. The steps are those of
+`exchange.lifecycle`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,25 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import Any
 
 from twisted.logger import Logger
 
-from asyncproxy.boundaries import Binding, Client, Surroundings, TurnOwner, Workers
+from asyncproxy.boundaries import Binding, Client, Surroundings, Workers
 from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
 from asyncproxy.exchange.flags import flag_of
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
-    BEGAN,
     ENDED,
     FINISHED,
-    HANDED,
     PARKED,
     QUEUED,
     RECEIVING,
     RESPONDING,
     WAITED,
     WORKING,
-    Life,
 )
 from asyncproxy.exchange.messages import Reply, Request, Response
 from asyncproxy.exchange.outcomes import Park
@@ -48,6 +45,7 @@ from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand, close_dropped
+from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
 from asyncproxy.working.turns import CallTurn
@@ -55,17 +53,14 @@ from asyncproxy.working.turns import CallTurn
 _log = Logger()
 
 
-class Exchange(Life):
+class Exchange(Turning):
     """One request and its response, from first byte in to last byte out."""
 
     __slots__ = (
-        "_asked",
         "_deadline",
-        "_pumping",
         "attempts",
         "binding",
         "client",
-        "context",
         "flag",
         "flow",
         "forwards",
@@ -75,7 +70,6 @@ class Exchange(Life):
         "server",
         "source",
         "started",
-        "turn",
         "verdict",
     )
 
@@ -87,9 +81,8 @@ class Exchange(Life):
         self.binding = binding
         self.request = request
         self.client = client
-        self.context: Context = copy_context()
-        self.turn: CallTurn | None = None
-        """The turn that is queued or running."""
+        self.context = copy_context()
+        self.turn = None
         self.parked: Parked | None = None
         """What the module's own line of code waits for."""
         self.forwards: list[Forwarding | WebChannel] = []
@@ -107,7 +100,7 @@ class Exchange(Life):
         """Whether the response's head is out."""
         self.verdict: ProxyError | None = None
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
-        self._asked: list[tuple[TurnOwner, Callable[..., Any], tuple[Any, ...]]] = []
+        self._asked = []
         self._pumping = False
         self._deadline: Due | None = None
 
@@ -140,60 +133,12 @@ class Exchange(Life):
         else:
             self.concluded(outcome, None)
 
-    def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
-        """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
-        if self.stage is ENDED:  # nobody waits for what comes of it
-            self.flow.afterwards(self, call, *args)
-            return
-        self.shorten_trail()
-        self._asked.append((owner, call, args))
-        if not self._pumping:
-            self._pump()
-
-    def _pump(self) -> None:
-        """Take the turns that were asked for: one at a time on the workers, or here one after the other."""
-        while self._asked and self.turn is None and self.stage != ENDED:
-            owner, call, args = self._asked.pop(0)
-            self.turn = turn = CallTurn(owner, call, args, self.context, self.turned, self.flow.seconds)
-            if self.binding.blocking:
-                self.enter(HANDED, self.flow.seconds())
-                self.flow.workers.do(turn)
-                return
-            self._pumping = True
-            turn.run()
-            self._read(turn)
-
     def turned(self, turn: CallTurn) -> None:
         """A turn on a worker has ended."""
-        if self.stage is ENDED:
-            self._read_late(turn)
-            return
-        self._read(turn)
-        self._pump()
+        super().turned(turn)
         if self.verdict is not None and self.started:  # it began to answer before it could be told
             verdict, self.verdict = self.verdict, None
             self.call_off(verdict)
-
-    def _read_late(self, turn: CallTurn) -> None:
-        """The exchange is over, and a coroutine beside the module's own was still being closed."""
-        self.turn = None
-        if not turn.owner.main:
-            turn.owner.turned(turn)
-
-    def _read(self, turn: CallTurn) -> None:
-        """What came of `turn` decides the next step; turns that are asked for meanwhile wait until it is decided."""
-        self.turn = None
-        self._pumping = True
-        self.enter(BEGAN, turn.began)
-        try:
-            turn.owner.turned(turn)
-        except Exception:  # noqa: BLE001 - a defect of ours ends this exchange, not what comes after it
-            _log.failure("{exchange!r}: what came of {turn!r} could not be read", exchange=self, turn=turn)
-            self.client.cut()
-            self.finish()
-        if self.stage == WORKING:
-            self.enter(WAITED, turn.ended)
-        self._pumping = False
 
     def spawn(self, coroutine: Any, wake: Wake) -> Callable[[], None]:
         """Run `coroutine` beside the module's own line of code; its end wakes. Gives the way to cancel it."""
@@ -313,22 +258,11 @@ class Exchange(Life):
             stage == QUEUED and self.turn is not None and self.turn.owner.main and self.flow.workers.withdraw(self.turn)
         ):
             turn, self.turn = self.turn, None
-            self._withdrawn(turn, error)
+            self.withdrawn(turn, error)
         else:
             self.verdict = error
         if self.stage != ENDED and (self.gone or not self.started):
             self._limit(LastDeadline(self), GRACE)
-
-    def _withdrawn(self, turn: CallTurn, error: ProxyError) -> None:
-        """A turn nobody has begun: its owner is told instead, as if it had run and failed."""
-        self._pumping = True
-        now = self.flow.seconds()
-        self.enter(BEGAN, now)
-        turn.owner.interrupted(error)
-        if self.stage == WORKING:
-            self.enter(WAITED, now)
-        self._pumping = False
-        self._pump()
 
     def _stop_source(self) -> None:
         source, self.source = self.source, None
