@@ -10,23 +10,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
-
-from asyncproxy.boundaries import Producer
-from asyncproxy.exchange.errors import ClientError, ClientGone, reason_phrase
-from asyncproxy.exchange.forwarding import make_block, without_length
-from asyncproxy.exchange.framing import LAST_CHUNK, FramingError, UntilClose, chunk
-from asyncproxy.exchange.headers import RawHeaders
+from asyncproxy.exchange.errors import ClientError, ClientGone
+from asyncproxy.exchange.framing import FramingError, UntilClose
 from asyncproxy.exchange.messages import Peer, Request
+from asyncproxy.polling.answering import Answering
 from asyncproxy.polling.bodies import BodyStream
-from asyncproxy.polling.deadlines import NEVER, TICK, Due
+from asyncproxy.polling.deadlines import NEVER, TICK
 from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
-from asyncproxy.polling.responding import refusal
 from asyncproxy.polling.unsent import has_unsent
 
 if TYPE_CHECKING:
-    from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.listening import Door
 
 LINGER: Final = 2.0
@@ -34,9 +27,6 @@ LINGER: Final = 2.0
 FLUSH: Final = 60.0
 """Seconds that a client has to take what is left when its connection is to be closed."""
 
-_STATUS_LINES: Final = {
-    status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
-}
 _CR: Final = 13
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -46,53 +36,39 @@ _IDLE, _HEAD, _BUSY, _CLOSING = range(4)
 _NO_REQUEST: Final = Request("GET", b"/")
 
 
-@implementer(IPushProducer)
-class ClientConnection(Due):
+class ClientConnection(Answering):
     """One connection of a client: a plain Twisted protocol, and the `Client` of its exchanges."""
 
     __slots__ = (
         "_body",
         "_body_size",
         "_buffer",
-        "_chunked",
         "_continues",
-        "_framing",
-        "_full",
         "_known",
         "_looping",
         "_paused",
         "_phase",
-        "_producer",
         "_slot",
-        "door",
         "due",
-        "exchange",
         "peer",
-        "request",
-        "sent",
-        "status",
-        "transport",
     )
 
     def __init__(self, door: Door) -> None:
         self.due = self._slot = NEVER
         self.door = door
-        self.transport: Any = None
-        self.exchange: Exchange | None = None
-        self.request: Request = _NO_REQUEST
-        """The latest request; it decides how its response is framed, and whether another one follows."""
+        self.transport = None
+        self.exchange = None
+        self.request = _NO_REQUEST
         self.peer = Peer()
         self._phase = _IDLE
         self._known: KnownRequest | None = None
         self._buffer = b""
         """Bytes of heads that are not read yet."""
-        self._framing: Framing | None = None
-        """While a request's body arrives."""
+        self._framing = None
         self._body: BodyStream | None = None
         self._body_size = 0
-        self._producer: Producer | None = None
+        self._producer = None
         self._full = False
-        """Whether the transport has no room; it says so once, perhaps before there is a producer to be told."""
         self._looping = False
         self._paused = False
         self._continues = False
@@ -334,91 +310,7 @@ class ClientConnection(Due):
         """Nobody wants the rest of the body: it is read to its end and dropped."""
         self._body = None
 
-    # As the client of an exchange: the response out.
-
-    def answer(self, status: int, block: bytes, body: bytes) -> None:
-        """Send a whole response."""
-        request = self.request
-        if status == 204 or status == 304 or request.method == "HEAD":
-            body = b""
-            if status == 204:
-                block = without_length(block)
-        self._chunked = False
-        self.status = status
-        self.sent = len(body)
-        mark = request.mark
-        if mark and self.door.id_key in block.lower():
-            block = self._without_id(block)
-        plain = request.keep_alive and request.minor == 1 and self._framing is None and self.door.open
-        options = b"" if plain else self._options()
-        self.transport.write(b"%b%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, mark, options, body))
-        self._done()
-
-    def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
-        """Send a response's head; its body follows by `piece`."""
-        self._producer = producer
-        self._chunked = not told and self.request.minor == 1
-        if not told and self.request.minor == 0:
-            self.request.keep_alive = False
-        self.status = status
-        self.sent = 0
-        if self.request.mark:
-            block = self._without_id(block) + self.request.mark
-        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[status], block, self._options()))
-
-    def _without_id(self, block: bytes) -> bytes:
-        """`block` without what an upstream or a module says of the request's id, which is ours to say."""
-        assert self.door.ids is not None
-        return self.door.ids.without(block)
-
-    def _options(self) -> bytes:
-        """What a head says of framing and connection besides the length; it is said here and nowhere else."""
-        if self._framing is not None or not self.door.open:
-            self.request.keep_alive = (
-                False  # what is left of the request's body, or of us, is not worth another request
-            )
-        options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
-        if not self.request.keep_alive:
-            options += b"\r\nConnection: close"
-        elif self.request.minor == 0:
-            options += b"\r\nConnection: keep-alive"
-        return options
-
-    def piece(self, data: bytes) -> None:
-        """Send a piece of the body."""
-        self.sent += len(data)
-        self.transport.write(chunk(data) if self._chunked else data)
-        if self._full and self._producer is not None:
-            self._producer.pause()
-
-    def end(self) -> None:
-        """The body is complete."""
-        if self._chunked:
-            self.transport.write(LAST_CHUNK)
-        self._done()
-
-    def failed(self, error: Exception) -> None:
-        """The body that was being relayed is cut by its upstream."""
-        exchange = self.exchange
-        if exchange is not None:
-            exchange.failed(error)
-
-    def reached(self) -> Any:
-        """The Twisted address of ours that the client has connected to."""
-        return self.transport.getHost()
-
-    def cut(self) -> None:
-        """Close the connection at once, so that the client cannot take the body for a whole one."""
-        self.exchange = None
-        self._phase = _CLOSING
-        self._producer = None
-        self.transport.unregisterProducer()
-        self.transport.abortConnection()
-
-    def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
-        """Send an error of ours, in short plain text."""
-        block, body = refusal(status, words)
-        self.answer(status, block + make_block(fields or []), body)
+    # Between requests.
 
     def _refuse_alone(self, error: ClientError) -> None:
         """Refuse what did not become an exchange; after a broken rule nothing more is read as a request."""
@@ -455,6 +347,9 @@ class ClientConnection(Due):
             if self._buffer and not self._looping:
                 self._read_requests()
 
+    def _closing(self) -> None:
+        self._phase = _CLOSING
+
     def _close(self) -> None:
         """Close once everything is written."""
         self._phase = _CLOSING
@@ -472,23 +367,6 @@ class ClientConnection(Due):
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
         self.transport.resumeProducing()
-
-    # As the producer of the response: called by the transport when the client is slow or keeps up again.
-
-    def pauseProducing(self) -> None:
-        """The client takes the response more slowly than it comes."""
-        self._full = True
-        if self._producer is not None:
-            self._producer.pause()
-
-    def resumeProducing(self) -> None:
-        """The client keeps up again."""
-        self._full = False
-        if self._producer is not None:
-            self._producer.resume()
-
-    def stopProducing(self) -> None:
-        """The transport is lost; `connectionLost` tells."""
 
     def __repr__(self) -> str:
         state = ("idle", "reading a head", f"with {self.exchange!r}", "closing")[self._phase]
