@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncproxy.exchange.errors import ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
     from asyncproxy.exchange.headers import Headers
-    from asyncproxy.exchange.messages import Fetched, Reply, Request, Response
+    from asyncproxy.exchange.messages import Request
     from asyncproxy.exchange.outcomes import Park, Woken
+    from asyncproxy.exchange.responses import Fetched, Reply, Response
     from asyncproxy.exchange.waits import gather, on_reactor, readable, sleep, writable
     from asyncproxy.module import Module
     from asyncproxy.service import Proxy, ProxyService
@@ -49,7 +50,7 @@ _ROOMS = {
     "ClientGone": "exchange.errors",
     "Draining": "exchange.errors",
     "Duration": "settings",
-    "Fetched": "exchange.messages",
+    "Fetched": "exchange.responses",
     "Headers": "exchange.headers",
     "Module": "module",
     "Overloaded": "exchange.errors",
@@ -57,9 +58,9 @@ _ROOMS = {
     "ParkTimeout": "exchange.errors",
     "Proxy": "service",
     "ProxyService": "service",
-    "Reply": "exchange.messages",
+    "Reply": "exchange.responses",
     "Request": "exchange.messages",
-    "Response": "exchange.messages",
+    "Response": "exchange.responses",
     "Size": "settings",
     "UpstreamError": "exchange.errors",
     "Woken": "exchange.outcomes",

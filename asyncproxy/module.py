@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from twisted.web.resource import Resource
 
-from asyncproxy.exchange.messages import Request, Response
+from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.outcomes import Park
+from asyncproxy.exchange.responses import Response
 from asyncproxy.exchange.waits import make_futures_awaitable
 from asyncproxy.settings import read_settings
 

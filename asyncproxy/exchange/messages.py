@@ -6,19 +6,19 @@ that is still on its way is a `Body`: taking a piece of it parks.
 
 from __future__ import annotations
 
-import json as _json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
 from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields, client_block
-from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
+from asyncproxy.exchange.headers import Headers, HeaderSource
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
-ResponseBody = bytes | str | Iterable[bytes | str] | AsyncIterable[bytes | str]
+if TYPE_CHECKING:
+    from asyncproxy.exchange.responses import Reply
 
 
 class Body:
@@ -280,163 +280,3 @@ class Request(Fields):
 
     def __repr__(self) -> str:
         return f"<Request {self.id} {self.method} {self.target.decode('latin-1')} from {self.client[0]}>"
-
-
-class Response:
-    """An answer: status, headers and a body.
-
-    The body is bytes, str (sent as UTF-8), an iterable (pulled on a worker, one piece at a time as the client takes
-    them) or an async iterable (which may park between pieces). Of the first two the length is told to the client.
-    `headers` are `Headers`, a mapping, or pairs. Made on any thread. Raises ValueError for a status that is none of
-    200 to 599, and for headers that cannot be sent.
-    """
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int = 200, headers: HeaderSource = (), body: ResponseBody = b"") -> None:
-        if not 200 <= status <= 599:
-            raise ValueError(f"status {status!r} is no final status: use 200 to 599")
-        self.status = status
-        """200 to 599."""
-        self.headers = Headers(headers)
-        """Change them as you like."""
-        self.body = body
-        """Replace it as you like."""
-
-    @classmethod
-    def text(cls, text: str, status: int = 200, headers: HeaderSource = ()) -> Response:
-        """Plain text."""
-        return cls._typed("text/plain; charset=utf-8", text.encode(), status, headers)
-
-    @classmethod
-    def html(cls, html: str, status: int = 200, headers: HeaderSource = ()) -> Response:
-        """An HTML page."""
-        return cls._typed("text/html; charset=utf-8", html.encode(), status, headers)
-
-    @classmethod
-    def json(cls, value: Any, status: int = 200, headers: HeaderSource = ()) -> Response:
-        """`value` as JSON. Raises TypeError for what JSON cannot hold."""
-        return cls._typed("application/json", _json.dumps(value).encode(), status, headers)
-
-    @classmethod
-    def redirect(cls, url: str, status: int = 302, headers: HeaderSource = ()) -> Response:
-        """Sends the client to `url`."""
-        response = cls(status, headers)
-        response.headers["location"] = url
-        return response
-
-    @classmethod
-    def _typed(cls, kind: str, body: bytes, status: int, headers: HeaderSource) -> Response:
-        response = cls(status, headers, body)
-        if "content-type" not in response.headers:
-            response.headers.raw.append(encode_field("content-type", kind))
-        return response
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.status}>"
-
-
-class Reply(Response, Fields):
-    """An upstream's answer to a forward, its body still on its way.
-
-    Return it, changed or not, and the body is relayed as it arrives with no worker held; or read it with
-    ``await reply.read()`` or ``async for piece in reply.body``. Assigning `body` replaces it and lets the upstream go.
-    """
-
-    __slots__ = (
-        *FIELD_SLOTS,
-        "bodiless",
-        "keep_alive",
-        "length",
-        "minor",
-        "own_body",
-        "own_headers",
-        "stream",
-    )
-
-    def __init__(self, status: int, block: bytes | None = None) -> None:
-        self.status = status
-        self.minor = 1
-        self.keep_alive = True
-        self.length: int | None = None
-        """Of the body as the upstream tells it; None when only the framing tells where it ends."""
-        self.bodiless = False
-        """Whether no body follows, whatever length is told (RFC 9110 section 6.4.1)."""
-        self.stream: Any = b""
-        """The polling thread's: the body as it arrives, or bytes if it came with the head."""
-        self.own_headers: Headers | None = None
-        """The fields, once a module has looked at them and so may have changed them."""
-        self.own_body: ResponseBody | None = None
-        """What a module put in the place of the upstream's body."""
-        if block is not None:
-            self.sift(block)
-
-    def again(self) -> Reply:
-        """Another reply with the same head, its body's length told."""
-        reply = Reply(self.status)
-        reply.length = self.length
-        reply.block = self.block
-        reply.passed = self.passed
-        reply.host_value = self.host_value
-        reply.length_value = self.length_value
-        reply.noted = self.noted
-        return reply
-
-    @property
-    def headers(self) -> Headers:  # type: ignore[override]
-        """The reply's fields; change them as you like."""
-        if self.own_headers is None:
-            self.own_headers = Headers.received(self.raw_fields)
-        return self.own_headers
-
-    @property
-    def body(self) -> ResponseBody:
-        """The body as it arrives, or what it was replaced by."""
-        return Body(self) if self.own_body is None else self.own_body
-
-    @body.setter
-    def body(self, body: ResponseBody) -> None:
-        self.own_body = body
-
-    @property
-    def ends_by_close(self) -> bool:
-        """Whether the body lasts until the upstream's connection ends."""
-        return self.length is None and not self.noted.transfer and not self.bodiless
-
-    def read(self) -> BodyPiece:
-        """An awaitable of the whole body, or of what is left of it."""
-        return BodyPiece(self, whole=True)
-
-
-class Rendered(Reply):
-    """What a twisted.web Resource answers, its body on its way as an upstream's would be.
-
-    It was made here and passed through nobody, so it is told without a Via.
-    """
-
-    __slots__ = ()
-
-
-class Fetched:
-    """The answer to `Request.fetch`, whole."""
-
-    __slots__ = ("content", "headers", "status")
-
-    def __init__(self, status: int, headers: Headers, content: bytes) -> None:
-        self.status = status
-        """Any: 404 and 500 are answers too, and raise nothing."""
-        self.headers = headers
-        """The answer's fields."""
-        self.content = content
-        """The body, as bytes."""
-
-    def text(self, encoding: str = "utf-8") -> str:
-        """The body as text; what cannot be decoded is replaced."""
-        return self.content.decode(encoding, "replace")
-
-    def json(self) -> Any:
-        """The body as JSON. Raises ValueError if it is none."""
-        return _json.loads(self.content)
-
-    def __repr__(self) -> str:
-        return f"<Fetched {self.status}, {len(self.content)} bytes>"

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.messages import Fetched, Rendered, Reply, Request  # noqa: F401 - in a base's text
+    from asyncproxy.exchange.messages import Request
+    from asyncproxy.exchange.responses import Fetched, Rendered, Reply  # noqa: F401 - in a base's text
 
 T = TypeVar("T")
 READINESS_TIMEOUT = 60.0

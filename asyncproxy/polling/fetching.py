@@ -15,7 +15,7 @@ from zope.interface import directlyProvides, providedBy
 
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.headers import Headers
-from asyncproxy.exchange.messages import Fetched
+from asyncproxy.exchange.responses import Fetched
 from asyncproxy.exchange.waits import Fetch
 
 KEPT_A_HOST: Final = 16

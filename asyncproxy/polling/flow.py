@@ -32,8 +32,9 @@ from asyncproxy.exchange.lifecycle import (
     WAITED,
     WORKING,
 )
-from asyncproxy.exchange.messages import Reply, Request, Response
+from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.outcomes import Park
+from asyncproxy.exchange.responses import Reply, Response
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books

@@ -17,7 +17,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import keeps_alive
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
-from asyncproxy.exchange.messages import Reply, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.responses import Reply
 
 METHODS: Final = {
     name.encode(): name

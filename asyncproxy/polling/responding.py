@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncproxy.exchange.errors import ModuleError, error_text
 from asyncproxy.exchange.forwarding import VIA, Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
-from asyncproxy.exchange.messages import Rendered, Reply, Response
+from asyncproxy.exchange.responses import Rendered, Reply, Response
 from asyncproxy.polling.strands import Strand
 from asyncproxy.working.turns import CallTurn
 

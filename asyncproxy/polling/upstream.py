@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.forwarding import CHUNKED, Block, head_after_target, origin_form, without_length
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
-from asyncproxy.exchange.messages import Reply, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.responses import Reply
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream, body_stream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due

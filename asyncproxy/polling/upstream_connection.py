@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.framing import FramingError
-from asyncproxy.exchange.messages import Reply
+from asyncproxy.exchange.responses import Reply
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, parse_reply, reply_framing

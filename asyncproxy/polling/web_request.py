@@ -19,7 +19,8 @@ from twisted.web.server import Request as TwistedRequest
 from asyncproxy.exchange.errors import ClientError, ModuleError
 from asyncproxy.exchange.forwarding import make_block, origin_form, without_length
 from asyncproxy.exchange.headers import encode_field
-from asyncproxy.exchange.messages import Rendered, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.responses import Rendered
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.failures import is_a_modules
 from asyncproxy.polling.parking import Parked

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from asyncproxy.exchange.framing import LAST_CHUNK, UntilClose, chunk
 from asyncproxy.exchange.headers import Headers, HeaderSource
-from asyncproxy.exchange.messages import Reply
+from asyncproxy.exchange.responses import Reply
 from asyncproxy.polling.flow import Exchange
 from asyncproxy.polling.http1 import Framing, parse_reply, reply_framing
 from asyncproxy.testing.house import FakeClient

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncproxy.exchange.headers import HeaderSource
-from asyncproxy.exchange.messages import Response
+from asyncproxy.exchange.responses import Response
 from asyncproxy.testing.lab_house import LabHouse
 from asyncproxy.testing.network import FakeUpstream
 from asyncproxy.testing.upstream import Body, Conversation, UpstreamRequest

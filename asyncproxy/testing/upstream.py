@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from asyncproxy.exchange.errors import UpstreamError, reason_phrase
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
 from asyncproxy.exchange.headers import Headers, HeaderSource
-from asyncproxy.exchange.messages import Fetched, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.responses import Fetched
 from asyncproxy.exchange.waits import Fetch
 from asyncproxy.polling.http1 import Framing, parse_request, request_framing
 from asyncproxy.testing.clock import Clock

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from asyncproxy.exchange.forwarding import make_block
 from asyncproxy.exchange.headers import Headers
-from asyncproxy.exchange.messages import Body, Fetched, Reply, Request, Response
+from asyncproxy.exchange.messages import Body, Request
+from asyncproxy.exchange.responses import Fetched, Reply, Response
 from asyncproxy.exchange.waits import BodyPiece
 
 

@@ -15,7 +15,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from asyncproxy import Module, Park, Response, gather, on_reactor, readable, sleep, writable
 from asyncproxy.exchange import waits
-from asyncproxy.exchange.messages import Fetched, Headers, Request
+from asyncproxy.exchange.messages import Headers, Request
+from asyncproxy.exchange.responses import Fetched
 from asyncproxy.exchange.waits import Wait
 from asyncproxy.polling.waiting import KINDS
 from tests.fakes import GET, FakeClient, House

@@ -12,7 +12,8 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from asyncproxy import Module, Response, UpstreamError, gather, on_reactor, readable, sleep, writable
-from asyncproxy.exchange.messages import Fetched, Headers, Request
+from asyncproxy.exchange.messages import Headers, Request
+from asyncproxy.exchange.responses import Fetched
 from tests.fakes import House
 
 
