@@ -24,11 +24,16 @@ _COLUMN_OF: Final = {
 Spent = tuple[float, float, float, float, float, float]
 
 
+def spent_and_parks(trail: Sequence[Any]) -> tuple[Spent, int]:
+    """`spent` and `parks_in`, for every request: the small forward, which is the hot path, in one look."""
+    if len(trail) == 5 and trail[3] == "UPSTREAM" and trail[1] == "RECEIVING":
+        began, _, parked, _, ended = trail
+        return (parked - began, 0.0, 0.0, 0.0, ended - parked, 0.0), 1
+    return spent(trail), parks_in(trail)
+
+
 def spent(trail: Sequence[Any]) -> Spent:
-    """The seconds of each column, in the order of `COLUMNS`: for every request, so without a `Ledger`."""
-    if len(trail) == 5 and trail[1] == "RECEIVING" and trail[3] == "UPSTREAM":  # a small forward: the hot path
-        parked = trail[2]
-        return parked - trail[0], 0.0, 0.0, 0.0, trail[4] - parked, 0.0
+    """The seconds of each column, in the order of `COLUMNS`."""
     seconds = [0.0] * len(COLUMNS)
     since = trail[0]
     for stage, until in zip(trail[1::2], trail[2::2], strict=True):

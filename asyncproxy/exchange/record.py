@@ -124,6 +124,7 @@ def as_json(record: Record) -> bytes:
     whole = int(time)
     referer, agent = _referer_and_agent_as_text(record.block)
     upstream = record.upstream
+    receiving, queued, working, parked, waited, sending = record.spent
     return _encode(
         _Line(
             _instant(whole) + _MILLISECONDS[int((time - whole) * 1000)],
@@ -133,12 +134,19 @@ def as_json(record: Record) -> bytes:
             "1.1" if record.minor else "1.0",
             record.status,
             record.size,
-            int(record.duration * 1e6 + 0.5) / 1e6,  # half of what round() takes
+            _micro(record.duration),
             record.route,
             record.module,
             None if upstream is None else str(upstream),
             record.attempts,
-            _Seconds(*[seconds and int(seconds * 1e6 + 0.5) / 1e6 for seconds in record.spent]),
+            _Seconds(
+                receiving and _micro(receiving),
+                queued and _micro(queued),
+                working and _micro(working),
+                parked and _micro(parked),
+                waited and _micro(waited),
+                sending and _micro(sending),
+            ),
             record.parks,
             record.id,
             record.flag,
@@ -146,6 +154,11 @@ def as_json(record: Record) -> bytes:
             agent,
         )
     )
+
+
+def _micro(seconds: float) -> float:
+    """Rounded to microseconds, in half the time that `round` takes."""
+    return int(seconds * 1e6 + 0.5) / 1e6
 
 
 @lru_cache(256)  # requests of one connection mostly have the same block

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.flags import flag_of
-from asyncproxy.exchange.ledger import parks_in, spent
+from asyncproxy.exchange.ledger import spent_and_parks
 from asyncproxy.exchange.messages import Request
-from asyncproxy.exchange.record import Record, kept
+from asyncproxy.exchange.record import BLOCK_KEPT, Record, kept
 from asyncproxy.polling.tally import RouteTally, Tally
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Books:
         """`exchange` has come to its end."""
         trail = exchange.trail
         total = trail[-1] - trail[0]
-        columns = spent(trail)
-        parks = parks_in(trail)
+        columns, parks = spent_and_parks(trail)
         client, binding = exchange.client, exchange.binding
         status, size = (client.status, client.sent) if exchange.started else (0, 0)
         row: RouteTally = binding.tally or self._row(binding)
@@ -55,6 +54,7 @@ class Books:
         if self.log is None:
             return
         request = exchange.request
+        block = request.block
         self.log.put(
             Record(
                 self._wall() - total,
@@ -73,7 +73,7 @@ class Books:
                 parks,
                 request.id,
                 exchange.flag,
-                kept(request.block),
+                block if len(block) <= BLOCK_KEPT else kept(block),  # nearly always: without the call
             )
         )
 

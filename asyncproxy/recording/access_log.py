@@ -3,8 +3,9 @@
 The rule: `put` appends to a deque and returns. What the disk does, it does to the writer alone; while it stalls,
 records wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
 
-The writer sleeps until a record comes, then waits `GATHER` seconds for more, and writes a few lines at a time: each
-write lets the polling thread go on, which a longer spell of formatting would hold up. A sleeper is seen as in
+The writer sleeps until a record comes, then waits `GATHER` seconds for more: so long that waking up costs little, so
+short that the records are still in the processor's caches, and that writing them takes few of the switch intervals
+that the polling thread has to wait for the interpreter. A sleeper is seen as in
 `working.workers`: it says that it sleeps *before* it looks once more, and `put` appends *before* it looks for sleepers.
 """
 
@@ -24,12 +25,12 @@ from asyncproxy.recording.log_file import LogFile
 _log = Logger()
 LIMIT: Final = 20_000
 """Records that may wait: 0.1 s of more requests than one process answers, and some 20 MB."""
-GATHER: Final = 0.1
+GATHER: Final = 0.01
 """Seconds that a first record waits for others."""
 RETRY: Final = 1.0
 """Seconds after which a write that failed is tried again."""
-BATCH: Final = 64
-"""Lines of one write: about 0.2 ms of formatting."""
+BATCH: Final = 512
+"""Lines of one write, some 150 KiB: a bound for what is made before the disk has taken any."""
 PATIENCE: Final = 2.0
 """Seconds that `close` waits for the disk."""
 

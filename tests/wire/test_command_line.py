@@ -17,6 +17,7 @@ from tests.wire.peers import Client, free_port, request, until
 from tests.wire.proxies import ROOT, START, WORRIES, ended, twistd
 
 HERE = "tests.wire.modules_under_test"
+ILL = "tests.wire.ill_modules"
 
 
 def configuration(port: int, rest: str, server: str = "") -> str:
@@ -134,19 +135,19 @@ def test_a_port_that_is_taken_ends_it_with_a_clear_word(tmp_path: Path, taken: s
 @pytest.mark.parametrize("reactor", ["uvloop", "epoll"])
 def test_a_module_that_cannot_start_ends_it_with_a_clear_word(tmp_path: Path, reactor: str) -> None:
     config = tmp_path / "proxy.toml"
-    config.write_text(configuration(free_port(), f'[[route]]\npath = "/bad"\nmodule = "{HERE}:StartsBadly"\n'))
+    config.write_text(configuration(free_port(), f'[[route]]\npath = "/bad"\nmodule = "{ILL}:StartsBadly"\n'))
     status, output = ended(twistd("--config", str(config), reactor=reactor))
     assert status == 1
-    words = f'cannot start: route "/bad", module "{HERE}:StartsBadly": start() failed: RuntimeError: no database at '
+    words = f'cannot start: route "/bad", module "{ILL}:StartsBadly": start() failed: RuntimeError: no database at '
     assert words in output
-    assert "modules_under_test.py:" in output
+    assert "ill_modules.py:" in output
     assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("reactor", ["uvloop", "epoll"])
 def test_sigterm_ends_it_while_a_module_starts(tmp_path: Path, reactor: str) -> None:
     config = tmp_path / "proxy.toml"
-    config.write_text(configuration(free_port(), f'[[route]]\nmodule = "{HERE}:StartsSlowly"\n'))
+    config.write_text(configuration(free_port(), f'[[route]]\nmodule = "{ILL}:StartsSlowly"\n'))
     process = twistd("--config", str(config), reactor=reactor)
     try:
         assert process.stdout is not None
@@ -270,7 +271,7 @@ def test_sigterm_ends_what_is_parked_and_lets_it_clean_up(tmp_path: Path, peers:
 def test_a_stop_that_blocks_for_ever_does_not_keep_the_process(tmp_path: Path) -> None:
     port = free_port()
     config = tmp_path / "proxy.toml"
-    config.write_text(configuration(port, f'[[route]]\nmodule = "{HERE}:StopsNever"\n'))
+    config.write_text(configuration(port, f'[[route]]\nmodule = "{ILL}:StopsNever"\n'))
     with running("--config", str(config), port=port, cwd=ROOT, reactor="uvloop") as process:
         output = sigterm(process)
     assert "stop() failed: ParkTimeout: it was not through within 0.5 s" in output
