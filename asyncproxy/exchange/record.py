@@ -8,9 +8,10 @@ line or move a terminal's cursor: in `combined` as nginx does, ``\x22`` for a qu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -47,8 +48,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     route: str
     """The route's path; empty for what was refused before a route was found, as is `module`."""
     module: str
-    upstream: Any
-    """The server that answered, or was asked last: whatever `str` makes an address of. None if none was asked."""
+    upstream: str | None
+    """The URL of the server that answered, or was asked last; None if none was asked."""
     attempts: int
     """How many times a server was asked."""
     spent: Spent
@@ -115,44 +116,50 @@ class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
 
 
 _MILLISECONDS: Final = [f".{number:03d}Z" for number in range(1000)]
-_encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
 
 
-def as_json(record: Record) -> bytes:
-    """A line of JSON, without its end: one object, with the same keys for every request; times are UTC."""
+def combined_lines(records: Sequence[Record]) -> bytes:
+    """A `combined` line for each of `records`, with its end."""
+    return "".join([combined(record) + "\n" for record in records]).encode()
+
+
+def json_lines(records: Sequence[Record]) -> bytes:
+    """A line of JSON for each of `records`, with its end: an object with the same keys for each; times are UTC."""
+    return _encoder.encode_lines([_line(record) for record in records])
+
+
+def _line(record: Record) -> _Line:
     time = record.time
     whole = int(time)
     referer, agent = _referer_and_agent_as_text(record.block)
-    upstream = record.upstream
     receiving, queued, working, parked, waited, sending = record.spent
-    return _encode(
-        _Line(
-            _instant(whole) + _MILLISECONDS[int((time - whole) * 1000)],
-            record.client,
-            record.method,
-            _text(record.target),
-            "1.1" if record.minor else "1.0",
-            record.status,
-            record.size,
-            _micro(record.duration),
-            record.route,
-            record.module,
-            None if upstream is None else str(upstream),
-            record.attempts,
-            _Seconds(
-                receiving and _micro(receiving),
-                queued and _micro(queued),
-                working and _micro(working),
-                parked and _micro(parked),
-                waited and _micro(waited),
-                sending and _micro(sending),
-            ),
-            record.parks,
-            record.id,
-            record.flag,
-            referer,
-            agent,
-        )
+    return _Line(
+        _instant(whole) + _MILLISECONDS[int((time - whole) * 1000)],
+        record.client,
+        record.method,
+        _text(record.target),
+        "1.1" if record.minor else "1.0",
+        record.status,
+        record.size,
+        _micro(record.duration),
+        record.route,
+        record.module,
+        record.upstream,
+        record.attempts,
+        _Seconds(
+            receiving and _micro(receiving),
+            queued and _micro(queued),
+            working and _micro(working),
+            parked and _micro(parked),
+            waited and _micro(waited),
+            sending and _micro(sending),
+        ),
+        record.parks,
+        record.id,
+        record.flag,
+        referer,
+        agent,
     )
 
 

@@ -53,7 +53,7 @@ class Books:
         row.finished(status, columns, total, parks)
         if self.log is None:
             return
-        request = exchange.request
+        request, server = exchange.request, exchange.server
         block = request.block
         self.log.put(
             Record(
@@ -67,7 +67,7 @@ class Books:
                 total,
                 binding.path,
                 binding.name,
-                exchange.server,
+                None if server is None else server.name,
                 exchange.attempts,
                 columns,
                 parks,

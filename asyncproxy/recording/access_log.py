@@ -14,12 +14,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from twisted.logger import Logger
 
-from asyncproxy.exchange.record import Record, as_json, combined
+from asyncproxy.exchange.record import Record, combined_lines, json_lines
 from asyncproxy.recording.log_file import LogFile
 
 _log = Logger()
@@ -37,10 +37,7 @@ PATIENCE: Final = 2.0
 LOOK: Final = "look"
 REOPEN: Final = "reopen"
 END: Final = "end"
-_FORMATS: Final[dict[str, Callable[[Record], bytes]]] = {
-    "combined": lambda record: combined(record).encode(),
-    "json": as_json,
-}
+_FORMATS: Final[dict[str, Callable[[Sequence[Record]], bytes]]] = {"combined": combined_lines, "json": json_lines}
 
 
 class AccessLogError(Exception):
@@ -62,7 +59,7 @@ class AccessLog:
         except OSError as why:
             words = f'cannot write to "{path}": {why.strerror}; name a file in a directory that exists, that the'
             raise AccessLogError(f'server.access_log: {words} proxy\'s user may write, or "-"') from why
-        self._line = _FORMATS[form]
+        self._lines = _FORMATS[form]
         self._limit = limit
         self._waiting: deque[Record] = deque()
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -173,26 +170,32 @@ class AccessLog:
         try:
             self._file.flush()
             for _ in range(0, len(self._waiting), BATCH):  # what comes meanwhile does not keep it from its orders
-                lines = self._next_lines()
-                self._taken += len(lines)
-                self._file.append(b"".join(lines))
+                self._file.append(self._next_lines())
         except OSError as why:
             self._fail(why)
         else:
             self._recover()
 
-    def _next_lines(self) -> list[bytes]:
-        lines: list[bytes] = []
+    def _next_lines(self) -> bytes:
         waiting = self._waiting
-        while waiting and len(lines) < BATCH:
-            record = waiting.popleft()
-            try:
-                lines.append(self._line(record) + b"\n")
-            except Exception:  # noqa: BLE001 - a defect in one line must not end the log
-                self._spoilt += 1
-                self._told += 1
-                _log.failure("No line of the access log could be made of {record!r}", record=record)
+        records = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
+        try:
+            lines = self._lines(records)
+        except Exception:  # noqa: BLE001 - one record of which no line can be made must not end the log
+            return b"".join(map(self._line_if_any, records))
+        self._taken += len(records)
         return lines
+
+    def _line_if_any(self, record: Record) -> bytes:
+        try:
+            line = self._lines([record])
+        except Exception:  # noqa: BLE001 - as above
+            self._spoilt += 1
+            self._told += 1
+            _log.failure("No line of the access log could be made of {record!r}", record=record)
+            return b""
+        self._taken += 1
+        return line
 
     def _fail(self, why: OSError) -> None:
         if not self._failing:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncproxy.exchange.origin import Origin
-from asyncproxy.exchange.record import BLOCK_KEPT, FIELD_KEPT, Record, as_json, combined, kept
+from asyncproxy.exchange.record import BLOCK_KEPT, FIELD_KEPT, Record, combined, combined_lines, json_lines, kept
 
 BLOCK = b"\r\nHost: a\r\nReferer: http://from/\r\nuser-agent: \tcurl/8 \r\nX: y"
 
@@ -25,7 +24,7 @@ def record(**given: Any) -> Record:
         "duration": 1.25,
         "route": "/",
         "module": "reverse",
-        "upstream": Origin("http", "h", 9000),
+        "upstream": "http://h:9000",
         "attempts": 1,
         "spent": (0.25, 0.0, 0.0, 0.0, 0.9999999, 0.0),
         "parks": 1,
@@ -34,6 +33,12 @@ def record(**given: Any) -> Record:
         "block": BLOCK,
     }
     return Record(*{**fields, **given}.values())
+
+
+def as_json(one: Record) -> bytes:
+    line = json_lines([one])
+    assert line.endswith(b"}\n")
+    return line[:-1]
 
 
 def test_a_combined_line_is_apache_s() -> None:
@@ -114,6 +119,12 @@ def test_no_request_makes_two_lines_or_more_fields(target: bytes, agent: bytes, 
     assert line.count('"') == 6
     assert b"\n" not in as_json(one)
     json.loads(as_json(one))
+
+
+def test_each_record_is_a_line() -> None:
+    records = [record(id="a"), record(id="b")]
+    assert [json.loads(line)["id"] for line in json_lines(records).splitlines()] == ["a", "b"]
+    assert combined_lines(records) == 2 * (combined(record()).encode() + b"\n")
 
 
 def test_a_record_holds_on_to_a_bounded_part_of_a_long_head() -> None:
