@@ -37,7 +37,7 @@ from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
-from asyncproxy.service.hooks import Hooks, awaited
+from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
@@ -73,20 +73,20 @@ class Proxy:
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
 
-        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind.
+        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind; with
+        `NotStarted` too if it is told to stop before it listens, or has not stopped since it was last started.
         """
+        if self._ended is None or not self._ended.called:
+            return fail(NotStarted("the proxy runs: call stop(), and start() when what that returns has fired"))
         if self.reactor is None:
             from twisted.internet import reactor
 
             self.reactor = reactor
+        self._build(self.reactor)
         self._ended = self._drain = None
         self._patience = JOIN_PATIENCE
         self._serves = False
         self.doors.clear()
-        self._build(self.reactor)
-        self.workers.start()
-        if self.settings.server.stall is not None:
-            self.watchdog.start()
         return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
@@ -123,9 +123,14 @@ class Proxy:
         for bound in self.bindings:
             bound.module.proxy = self
             bound.upstreams = self.upstreams
+            bound.tally = None  # the books are new
         try:
+            self.workers.start()
+            if self.settings.server.stall is not None:
+                self.watchdog.start()
             self._open_access_log()
             await self.hooks.start(self.bindings)
+            self._go_on()
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
@@ -134,6 +139,11 @@ class Proxy:
         except BaseException:
             await self.stop()
             raise
+
+    def _go_on(self) -> None:
+        """Raises `NotStarted` if it was told to stop since: what `stop` closes must not be opened after it."""
+        if self.draining:
+            raise NotStarted("the proxy was told to stop before it listened")
 
     def _open_access_log(self) -> None:
         server = self.settings.server
@@ -152,6 +162,9 @@ class Proxy:
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
         port = await serverFromString(self.network, endpoint).listen(door)
+        if self.draining:
+            await _stop_listening([port])
+        self._go_on()
         self._ports.append(port)
         if flow is self.flow and hasattr(port, "stopReading"):  # the admin's is open when all else is full
             self.ceiling.ports.append(port)

@@ -4,10 +4,12 @@ import threading
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
 from asyncproxy import ClientGone, Module, Response, on_reactor, sleep
 from asyncproxy.service import NotStarted, Proxy
+from asyncproxy.service import proxy as service_proxy
 from asyncproxy.testing import Lab
 from tests.fakes import House
 
@@ -260,6 +262,17 @@ def test_a_start_that_ends_well_though_it_was_told_is_stopped():
     house.assert_nothing_left()
 
 
+class Stubborn(Hooked):
+    """Ends its start well, though it was told that the proxy stops."""
+
+    async def start(self):
+        self.waits = True
+        try:
+            await sleep(600)
+        except ClientGone:
+            self.notes.append("told")
+
+
 def settings(*modules):
     routes = [{"path": f"/{number}", "module": f"{HERE}:{one.__name__}"} for number, one in enumerate(modules)]
     return {"server": {"listen": "tcp:0:interface=127.0.0.1", "workers": 1}, "route": routes}
@@ -299,3 +312,40 @@ async def test_a_proxy_whose_module_does_not_start_leaves_nothing_behind(reactor
 @pytest_twisted.ensureDeferred
 async def test_a_proxy_that_was_never_started_can_be_stopped(reactor):
     await Proxy(settings(Plain), reactor).stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_is_stopped_while_its_last_module_starts_does_not_listen_afterwards(reactor):
+    proxy = Proxy(settings(Stubborn), reactor)
+    module = proxy.bindings[0].module
+    started = proxy.start()
+    while not hasattr(module, "waits"):
+        await deferLater(reactor, 0.005)
+    await proxy.stop()
+    with pytest.raises(NotStarted, match="told to stop before it listened"):
+        await started
+    assert proxy.addresses == []
+    assert module.notes == ["told", "stop one"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_opens_only_after_the_stop_is_closed_again(reactor, monkeypatch):
+    opened, closed = Deferred(), []
+
+    class Endpoint:
+        def listen(self, door):
+            return opened
+
+    class Port:
+        def stopListening(self):
+            closed.append(self)
+
+    monkeypatch.setattr(service_proxy, "serverFromString", lambda *_: Endpoint())
+    proxy = Proxy(settings(Plain), reactor)
+    started = proxy.start()
+    await proxy.stop()
+    opened.callback(Port())
+    with pytest.raises(NotStarted, match="told to stop"):
+        await started
+    assert len(closed) == 1
+    assert proxy.addresses == []
