@@ -92,6 +92,7 @@ class Errand(Exchange):
     def _end(self) -> None:
         if self.stage != ENDED:
             self.enter(FINISHED, self.flow.seconds())
+            self._close_asked()
         if self._deadline is not None:
             self.flow.deadlines.remove(self._deadline)
             self._deadline = None

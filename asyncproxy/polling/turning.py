@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from asyncproxy.boundaries import Binding, Client, TurnOwner
 from asyncproxy.exchange.errors import ProxyError
 from asyncproxy.exchange.lifecycle import BEGAN, ENDED, HANDED, WAITED, WORKING, Life
+from asyncproxy.polling.strands import close_dropped
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ class Turning(Life):
             self.enter(WAITED, now)
         self._pumping = False
         self._pump()
+
+    def _close_asked(self) -> None:
+        """Turns that were asked for are not run any more; coroutines among them are closed."""
+        asked, self._asked = self._asked, []
+        close_dropped(cast("Exchange", self), [owner for owner, _, _ in asked])
 
     def finish(self) -> None:
         """End it."""

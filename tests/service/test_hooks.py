@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
-from asyncproxy import ClientGone, Module, Response, on_reactor, sleep
+from asyncproxy import ClientGone, Module, Response, gather, on_reactor, sleep
 from asyncproxy.service import NotStarted, Proxy
 from asyncproxy.service import proxy as service_proxy
 from asyncproxy.testing import Lab
@@ -349,3 +349,26 @@ async def test_a_port_that_opens_only_after_the_stop_is_closed_again(reactor, mo
         await started
     assert len(closed) == 1
     assert proxy.addresses == []
+
+
+def test_a_coroutine_that_a_hook_leaves_behind_is_closed_on_a_worker():
+    class Gathers(Hooked):
+        async def start(self):
+            await gather(self.raises(), self.waits())
+
+        async def raises(self):
+            raise KeyError("no database")
+
+        async def waits(self):
+            try:
+                await sleep(600)
+            finally:
+                self.notes.append(f"closed while {house.workers.statistics()['busy']} work")
+
+    house = House(Gathers())
+    failures = []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings)).addErrback(failures.append)
+    house.settle()
+    assert "no database" in failures[0].getErrorMessage()
+    assert house.bindings[0].module.notes == ["closed while 1 work"]
+    house.assert_nothing_left()
