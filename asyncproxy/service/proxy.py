@@ -261,13 +261,16 @@ class Proxy:
     def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.
 
-        Modules have `patience` seconds to clean up and to end what they block on; then they are given up.
+        Modules have `patience` seconds to clean up and to end what they block on; then they are given up. Called again,
+        with less patience, it hurries those that are still at it.
         """
         self._patience = min(self._patience, patience)
         if self._drain is not None:
             self._drain.hurried = True
         if self._ended is None:
             self._ended = Deferred.fromCoroutine(self._stop())
+        elif not self._ended.called:
+            self.hooks.hurry(self._patience)
         return awaited(self._ended).addCallback(lambda _: None)
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:

@@ -1,5 +1,6 @@
 import concurrent.futures
 import threading
+from contextlib import suppress
 
 import pytest
 import pytest_twisted
@@ -372,3 +373,64 @@ def test_a_coroutine_that_a_hook_leaves_behind_is_closed_on_a_worker():
     assert "no database" in failures[0].getErrorMessage()
     assert house.bindings[0].module.notes == ["closed while 1 work"]
     house.assert_nothing_left()
+
+
+def test_modules_that_stop_can_be_hurried_and_are_never_given_more_time_by_it():
+    class Slow(Endless):
+        start = Hooked.start
+        stop_timeout = 20.0
+
+    house = House(Slow())
+    over = []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings))
+    house.settle()
+    Deferred.fromCoroutine(house.hooks.stop()).addCallback(over.append)
+    house.advance(1)
+    house.hooks.hurry(2)
+    house.advance(1)
+    house.hooks.hurry(10)
+    house.advance(0.9)
+    assert over == []
+    house.advance(0.2)
+    assert "was not through within 2 s" in over[0][0]
+    assert house.bindings[0].module.notes == ["start one", "cleaned up"]
+    house.assert_nothing_left()
+
+
+def test_a_module_whose_start_is_still_called_off_can_be_hurried():
+    class Deaf(Endless):
+        stop_timeout = 20.0
+
+        async def start(self):
+            for _ in range(3):
+                with suppress(ClientGone):
+                    await sleep(600)
+
+    house = House(Deaf())
+    failures, over = [], []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings)).addErrback(failures.append)
+    house.settle()
+    Deferred.fromCoroutine(house.hooks.stop()).addCallback(over.append)
+    house.advance(1)
+    house.hooks.hurry(1)
+    house.advance(1)
+    assert over == [[]]
+    assert failures[0].check(NotStarted)
+
+
+class Stuck(Hooked):
+    async def stop(self):
+        await sleep(600)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_stop_with_less_patience_is_heard_while_modules_stop(reactor):
+    proxy = Proxy(settings(Stuck), reactor)
+    await proxy.start()
+    stopped = proxy.drain(0)
+    while not proxy.hooks._stopping:
+        await deferLater(reactor, 0.005)
+    with capturedLogs() as logged:
+        await proxy.stop(patience=0.01)
+    await stopped
+    assert any("stop() failed: ParkTimeout: it was not through within 0.01 s" in formatEvent(event) for event in logged)
