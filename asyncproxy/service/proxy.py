@@ -243,6 +243,11 @@ class Proxy:
         return self.doors[: len(self.settings.server.listen)]
 
     @property
+    def starting(self) -> bool:
+        """Whether it was started and does not listen yet, for its modules start."""
+        return not (self.draining or self._serves)
+
+    @property
     def draining(self) -> bool:
         """Whether it takes no more connections, because it is to stop."""
         return self._ended is not None
