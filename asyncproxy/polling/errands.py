@@ -120,6 +120,10 @@ class Errand(Exchange):
         """Where it waits, or where the method is, as ``file.py:31``."""
         return super().place() or place_of(self._call)
 
+    def title(self) -> str:
+        """Module and hook, for a line of the log."""
+        return f"{self.binding.name}: {self._call.__name__}()"
+
     def __repr__(self) -> str:
         return f"<Errand {self._call.__qualname__} {self.shown_stage} at {self.place()}>"
 

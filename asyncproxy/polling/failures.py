@@ -26,8 +26,7 @@ def log_failure(exchange: Exchange, error: BaseException) -> None:
     """
     if isinstance(error, (ClientGone, Overloaded)):
         return
-    request = exchange.request
-    who = f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
+    who = exchange.title()
     if isinstance(error, ProxyError):
         _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=safe_str(error))
     else:

@@ -39,6 +39,7 @@ from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
+from asyncproxy.watching.stalls import whose
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
@@ -303,7 +304,7 @@ class Proxy:
         await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop(max(0.5, began + self._patience - time.monotonic())):
-            _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
+            _log.error("Gave up a module that blocks: {who}", who=whose(turn))
         self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()
