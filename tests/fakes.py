@@ -89,6 +89,7 @@ class House(testing.House):
     def assert_nothing_left(self) -> None:
         """Everything that requests took was given back; closes what is merely kept alive."""
         assert not self.flow.exchanges, self.flow.exchanges
+        assert not self.flow.clean_ups, self.flow.clean_ups
         assert not self.lot.parked, self.lot.parked
         assert not self.clock.getDelayedCalls(), self.clock.getDelayedCalls()
         assert not self.descriptors.readers

@@ -351,6 +351,7 @@ class Flow:
         self.books = books
         """Where finished requests are written down; None: nobody reads of them."""
         self.exchanges: set[Exchange] = set()
+        self.clean_ups: set[CallTurn] = set()  # turns, queued or running, of exchanges that are over
         self.served = 0
         self.numbers = 0
         """The number of the latest request; with `prefix` it makes an id that no other request has."""
@@ -363,8 +364,7 @@ class Flow:
             exchange.call_at_once()
             return
         if binding.blocking and (self.lot.full or self.workers.waiting >= self.max_queued):
-            what = "waiting" if self.lot.full else "queued"
-            exchange.failed(Overloaded(f"too many requests are {what}"))
+            exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return
         if binding.timeout is not None:
             exchange.limit(binding.timeout)
@@ -378,6 +378,7 @@ class Flow:
         """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""
         turn = CallTurn(Afterthought(exchange), call, args, exchange.context.copy(), read_afterthought)
         if exchange.binding.blocking:
+            self.clean_ups.add(turn)
             self.workers.do(turn)
         else:
             turn.run()

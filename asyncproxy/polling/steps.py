@@ -129,6 +129,7 @@ class Afterthought:
 
 def read_afterthought(turn: CallTurn) -> None:
     """Such a turn has ended."""
+    exchange = turn.owner.exchange
+    exchange.flow.clean_ups.discard(turn)
     if turn.error is not None:
-        exchange = turn.owner.exchange
         exchange.flow.log_failure(exchange, turn.error)

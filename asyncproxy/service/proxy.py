@@ -320,8 +320,11 @@ class Proxy:
 
     async def _let_finish(self, began: float) -> None:
         """Let modules clean up after clients that have left: their turns may still wait for a worker."""
-        while (self.flow.exchanges or self.workers.waiting) and time.monotonic() < began + self._patience:
+        while self._clears_up() and time.monotonic() < began + self._patience:
             await deferLater(self.reactor, 0.01)
+
+    def _clears_up(self) -> bool:
+        return bool(self.flow.exchanges or self.flow.clean_ups or self.workers.waiting)
 
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"

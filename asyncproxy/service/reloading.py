@@ -148,6 +148,7 @@ class Retiring:
         if not self._bindings:
             return
         busy = {id(exchange.binding.module) for exchange in self._flow.exchanges}
+        busy |= {id(turn.exchange.binding.module) for turn in self._flow.clean_ups}
         over = [bound for bound in self._bindings if id(bound.module) not in busy]
         self._bindings = [bound for bound in self._bindings if id(bound.module) in busy]
         if self._bindings:

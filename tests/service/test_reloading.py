@@ -342,6 +342,44 @@ async def test_sighup_while_modules_start_is_heard_when_they_have(tmp_path, reac
 # Modules that go.
 
 
+class Streams(Module):
+    """Answers without an end, in pieces that a generator makes."""
+
+    notes: list[str] = []
+
+    def handle(self, request):
+        return Response(body=self.pieces())
+
+    def pieces(self):
+        try:
+            while True:
+                yield "piece"
+        finally:
+            self.notes.append("closed")
+
+    def stop(self):
+        self.notes.append("stop")
+
+
+def test_a_module_that_goes_is_stopped_when_its_last_clean_up_is_over():
+    house = House(Streams())
+    Deferred.fromCoroutine(house.hooks.start(house.bindings))
+    client = house.connect()
+    client.slow()
+    client.send(GET)
+    house.settle()
+    client.leave()
+    house.poll()
+    assert not house.flow.exchanges
+    retiring = Retiring(house.clock, house.flow, house.hooks)
+    retiring.retire(house.bindings, [])
+    assert house.workers.waiting == 1, "the generator is to be closed, and nothing else beside it"
+    house.advance(LOOK * 2)
+    assert module(house).notes == ["closed", "stop"]
+    assert retiring.statistics() == {"retiring": 0}
+    house.assert_nothing_left()
+
+
 def test_a_module_that_goes_is_stopped_when_its_last_request_is_over():
     house = House(Holds())
     first, second = house.get(), house.get()
