@@ -1,0 +1,107 @@
+"""What a second hostile reader found on the way of bodies; each stays found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncproxy import Module
+from asyncproxy.exchange.messages import Request
+from tests.fakes import House
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED_PUT = b"PUT /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunked(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def warm(house: House) -> Any:
+    """A client whose upstream connection has served, and is kept."""
+    client = house.get()
+    house.upstream().answer(OK)
+    house.settle()
+    return client
+
+
+def unchunked(wire: bytes) -> bytes:
+    """The body of a request that was sent in chunks, whole."""
+    data, body = wire.partition(b"\r\n\r\n")[2], b""
+    while True:
+        size, _, data = data.partition(b"\r\n")
+        if not int(size, 16):
+            assert data == b"\r\n"
+            return body
+        body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
+
+
+def test_a_body_that_goes_on_arriving_while_it_is_sent_again_is_sent_whole() -> None:
+    house = House()
+    client = warm(house)
+    client.send(CHUNKED_PUT + chunked(b"a" * 1000))
+    house.settle()
+    house.network.mode = "hang"
+    house.upstream().hang_up()
+    house.settle()
+    for _ in range(4):
+        client.send(chunked(b"b" * 40_000))
+    client.send(b"0\r\n\r\n")
+    house.upstream().accept()
+    house.settle()
+    assert len(house.network.asked) == 2
+    assert unchunked(house.upstream().received) == b"a" * 1000 + b"b" * 160_000
+    house.upstream().answer(OK)
+    house.settle()
+    assert client.statuses == [200, 200]
+    house.assert_nothing_left()
+
+
+def test_a_client_waits_while_its_body_is_about_to_be_sent_again() -> None:
+    house = House()
+    client = warm(house)
+    client.send(CHUNKED_PUT + chunked(b"a"))
+    house.settle()
+    house.network.mode = "hang"
+    house.upstream().hang_up()
+    house.settle()
+    client.send(chunked(b"b" * 100_000))
+    assert not client.wire.reading
+
+
+def test_a_request_that_is_sent_again_whole_has_its_first_byte_deadline_and_keeps_its_connection() -> None:
+    house = House()
+    client = warm(house)
+    for last in (False, True):
+        client.send(CHUNKED_PUT + chunked(b"a") + b"0\r\n\r\n")
+        house.settle()
+        house.upstream().hang_up()
+        house.settle()
+        assert house.upstream().received.endswith(b"0\r\n\r\n")
+        if last:
+            house.advance(100)
+        else:
+            house.upstream().answer(OK)
+            house.settle()
+            assert house.pool()["idle"] == 1
+    assert client.statuses == [200, 200, 504]
+
+
+class Collected(Module):
+    """Has the whole body, and forwards it."""
+
+    def handle(self, request: Request) -> Any:
+        return request.forward()
+
+
+def test_a_collected_body_that_is_sent_again_is_not_mixed_with_what_was_left_of_the_first_time() -> None:
+    house = House(Collected(), limits={"spool": "1KiB"})
+    client = warm(house)
+    body = b"".join(b"%09d" % number for number in range(200_000))
+    client.send(b"PUT /p HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+    client.send(body)
+    while b"PUT" not in house.upstream().received:
+        assert house.polling.step() or house.workers.step()
+    house.upstream().hang_up()
+    house.settle()
+    assert len(house.network.asked) == 2
+    assert house.upstream().received.partition(b"\r\n\r\n")[2] == body
