@@ -105,3 +105,7 @@ def test_a_collected_body_that_is_sent_again_is_not_mixed_with_what_was_left_of_
     house.settle()
     assert len(house.network.asked) == 2
     assert house.upstream().received.partition(b"\r\n\r\n")[2] == body
+    house.upstream().answer(OK)
+    house.settle()
+    assert client.statuses == [200, 200]
+    house.assert_nothing_left()
