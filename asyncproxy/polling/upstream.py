@@ -185,8 +185,7 @@ class Forwarding(Parked, Due):
 
     def failed(self, error: Exception) -> None:
         """The client's body is cut."""
-        self.cancel()
-        self.fail(error)
+        self._cut(error)
 
     def _write(self, data: bytes) -> None:
         if self._kept is not None:
@@ -288,6 +287,10 @@ class Forwarding(Parked, Due):
             error = UpstreamError("timeout:connect", words, str(pool))
         else:
             error = UpstreamError("timeout:total", f"the upstream took longer than {self.timeout:g} s", str(pool))
+        self._cut(error)
+
+    def _cut(self, error: Exception) -> None:
+        """Whoever waits for the reply, or for the rest of it, hears `error`; the connection is closed."""
         stream = self.connection.stream if self.connection is not None else None
         self.cancel()
         if stream is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from asyncproxy import Module
 from asyncproxy.exchange.messages import Request
-from tests.fakes import House
+from tests.fakes import SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED_PUT = b"PUT /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -108,4 +110,23 @@ def test_a_collected_body_that_is_sent_again_is_not_mixed_with_what_was_left_of_
     house.upstream().answer(OK)
     house.settle()
     assert client.statuses == [200, 200]
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\n", b""])
+def test_a_request_body_that_breaks_while_its_reply_is_relayed_ends_the_reply(broken: bytes) -> None:
+    house = House(groups={"slow": {"servers": [SERVER], "idle_timeout": "off"}}, route={"upstream": "slow"})
+    client = house.connect()
+    client.send(b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"a"))
+    house.settle()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    house.settle()
+    if broken:
+        client.send(broken)
+    else:
+        house.advance(100)
+    house.settle()
+    assert house.upstream().closed
+    assert client.closed
+    assert not client.received.endswith(b"0\r\n\r\n")
     house.assert_nothing_left()
