@@ -80,6 +80,10 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
         raise ModuleError(f"{exchange.binding.name}: the reply's body was read in pieces and cannot be sent again")
     block = _block(reply)
     exchange.started = True
+    if _bodiless(exchange, reply) and not reply.bodiless:  # its module has changed its status
+        stream.drop()
+        exchange.client.answer(reply.status, block, b"")
+        return
     exchange.source = stream
     exchange.client.begin(reply.status, block, stream, told=reply.bodiless or bool(reply.length_value))
     stream.attach(exchange.client)

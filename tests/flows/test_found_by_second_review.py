@@ -130,3 +130,30 @@ def test_a_request_body_that_breaks_while_its_reply_is_relayed_ends_the_reply(br
     assert client.closed
     assert not client.received.endswith(b"0\r\n\r\n")
     house.assert_nothing_left()
+
+
+class Restates(Module):
+    """Says of an upstream's reply that it has no body."""
+
+    status = 0
+
+    async def handle(self, request: Request) -> Any:
+        reply = await request.forward()
+        reply.status = self.status
+        return reply
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_no_body_follows_a_status_that_has_none_though_its_upstream_sends_one(status: int) -> None:
+    module = Restates()
+    module.status = status
+    house = House(module)
+    client = house.get()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
+    house.settle()
+    house.upstream().answer(b"cde")
+    house.settle()
+    assert client.status == status
+    assert client.received.endswith(b"\r\n\r\n")
+    assert client.received.count(b"\r\n\r\n") == 1
+    house.assert_nothing_left()
