@@ -157,3 +157,20 @@ def test_no_body_follows_a_status_that_has_none_though_its_upstream_sends_one(st
     assert client.received.endswith(b"\r\n\r\n")
     assert client.received.count(b"\r\n\r\n") == 1
     house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("fields", [b"", b"Content-Length: 500\r\n"])
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_reply_without_a_body_that_is_given_another_status_tells_that_it_has_none(
+    fields: bytes, status: bytes, blocking: bool
+) -> None:
+    module = Restates()
+    module.status, module.blocking = 200, blocking
+    house = House(module)
+    client = house.get()
+    house.upstream().answer(b"HTTP/1.1 %b\r\n%b\r\n" % (status, fields))
+    house.settle()
+    assert client.status == 200
+    assert client.received.count(b"Content-Length:") == 1
+    assert b"\r\nContent-Length: 0\r\n" in client.received
