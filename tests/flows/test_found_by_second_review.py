@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from asyncproxy import Module
+from asyncproxy import Module, Response
 from asyncproxy.exchange.messages import Request
-from tests.fakes import SERVER, House
+from tests.fakes import GET, SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED_PUT = b"PUT /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -174,3 +174,45 @@ def test_a_reply_without_a_body_that_is_given_another_status_tells_that_it_has_n
     assert client.status == 200
     assert client.received.count(b"Content-Length:") == 1
     assert b"\r\nContent-Length: 0\r\n" in client.received
+
+
+class Prompt(Module):
+    blocking = False
+
+    def handle(self, request: Request) -> Any:
+        return Response(body=b"x" * 1000)
+
+
+def test_a_client_that_asks_on_without_reading_is_heard_no_further() -> None:
+    house = House(Prompt())
+    client = house.connect()
+    client.send(GET)
+    client.slow()
+    client.send(GET * 5)
+    client.send(GET * 5)
+    house.settle()
+    assert client.received.count(b"HTTP/1.1 200") == 1
+    assert not client.wire.reading
+    client.fast()
+    house.settle()
+    assert client.received.count(b"HTTP/1.1 200") == 11
+    house.assert_nothing_left()
+
+
+def test_a_client_that_stops_reading_while_it_is_answered_is_heard_no_further_once_it_is() -> None:
+    house = House()
+    client = house.connect()
+    client.send(GET)
+    house.settle()
+    client.slow()
+    assert client.wire.reading
+    house.upstream().answer(OK)
+    house.settle()
+    assert not client.wire.reading
+    client.fast()
+    house.settle()
+    client.send(GET)
+    house.upstream().answer(OK)
+    house.settle()
+    assert client.statuses == [200, 200]
+    house.assert_nothing_left()
