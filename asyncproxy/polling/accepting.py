@@ -153,14 +153,13 @@ class ClientConnection(Answering):
     def _keep(self, data: bytes) -> None:
         """Bytes of a next request, while this one is answered."""
         self._buffer += data
-        if len(self._buffer) > self.door.limits.pipeline_buffer and not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
+        if len(self._buffer) > self.door.limits.pipeline_buffer:
+            self._hold()
 
     def _read_requests(self) -> None:
         """Take requests out of the buffer, as long as each is answered at once."""
         self._looping = True
-        while self._buffer and self._phase in (_IDLE, _HEAD) and self._read_request():
+        while self._buffer and not self._full and self._phase in (_IDLE, _HEAD) and self._read_request():
             pass
         self._looping = False
 
@@ -341,11 +340,36 @@ class ClientConnection(Answering):
             self.due = due = door.seconds() + door.keep_alive  # as `Deadlines.set`, without the call
             if due < self._slot - TICK:
                 door.deadlines.place(self)
-            if self._paused:
-                self._paused = False
-                self.transport.resumeProducing()
-            if self._buffer and not self._looping:
-                self._read_requests()
+            if self._full:
+                self._hold()
+            elif self._paused or self._buffer:
+                self._hear_on()
+
+    def _hold(self) -> None:
+        """Read nothing more: the client asks for more than is answered, or than it takes of its answers."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _hear_on(self) -> None:
+        """Go on with what was kept, and with what comes."""
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        if self._buffer and not self._looping:
+            self._read_requests()
+
+    def pauseProducing(self) -> None:
+        """The client takes its responses more slowly than they come."""
+        super().pauseProducing()
+        if self._phase in (_IDLE, _HEAD):
+            self._hold()
+
+    def resumeProducing(self) -> None:
+        """The client keeps up again."""
+        super().resumeProducing()
+        if self._phase in (_IDLE, _HEAD):
+            self._hear_on()
 
     def _closing(self) -> None:
         self._phase = _CLOSING
