@@ -73,8 +73,12 @@ class Proxy:
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
 
-        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind.
+        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind; with
+        RuntimeError if it is started, or has not stopped yet. One that has stopped may start again.
         """
+        if self._ended is None or not self._ended.called:
+            state = "is started" if self._ended is None else "stops: wait for what stop() or drain() gave"
+            return fail(RuntimeError(f"this proxy {state}; make another Proxy for a second one"))
         if self.reactor is None:
             from twisted.internet import reactor
 

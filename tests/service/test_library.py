@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 import pytest_twisted
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 
-from asyncproxy import Proxy
+from asyncproxy import Module, Proxy, on_reactor
 from asyncproxy.testing import Lab
 
 SETTINGS = {"server": {"listen": "tcp:0:interface=127.0.0.1"}, "route": [{"module": "status"}]}
+
+
+class Lingers(Module):
+    """Stops when `gate` fires."""
+
+    gate: ClassVar[Deferred[None]]
+
+    async def stop(self) -> None:
+        await on_reactor(lambda: self.gate)
 
 
 def ours() -> set[str]:
@@ -63,3 +73,32 @@ def test_a_proxy_that_is_made_and_not_started_holds_nothing() -> None:
     Proxy(SETTINGS)
     assert threading.active_count() == before
     assert Lab(SETTINGS).get("/healthz").status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_runs_is_not_started_again_and_loses_nothing_by_it(reactor: Any) -> None:
+    proxy = Proxy(SETTINGS, reactor)
+    await proxy.start()
+    workers, threads = proxy.workers, threading.active_count()
+    with pytest.raises(RuntimeError, match="this proxy is started"):
+        await proxy.start()
+    assert proxy.workers is workers
+    assert threading.active_count() == threads
+    await proxy.stop()
+    assert ours() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_starts_again_once_it_has_stopped_and_not_before(reactor: Any) -> None:
+    proxy = Proxy({**SETTINGS, "route": [{"module": f"{__name__}:Lingers"}]}, reactor)
+    await proxy.start()
+    Lingers.gate = Deferred()
+    ending = proxy.stop()
+    with pytest.raises(RuntimeError, match="this proxy stops"):
+        await proxy.start()
+    Lingers.gate.callback(None)
+    await ending
+    await proxy.start()
+    assert proxy.addresses[0].port
+    await proxy.stop()
+    assert ours() == set()
