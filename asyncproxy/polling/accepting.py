@@ -153,14 +153,13 @@ class ClientConnection(Answering):
     def _keep(self, data: bytes) -> None:
         """Bytes of a next request, while this one is answered."""
         self._buffer += data
-        if len(self._buffer) > self.door.limits.pipeline_buffer and not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
+        if len(self._buffer) > self.door.limits.pipeline_buffer:
+            self._hold()
 
     def _read_requests(self) -> None:
         """Take requests out of the buffer, as long as each is answered at once."""
         self._looping = True
-        while self._buffer and self._phase in (_IDLE, _HEAD) and self._read_request():
+        while self._buffer and not self._full and self._phase in (_IDLE, _HEAD) and self._read_request():
             pass
         self._looping = False
 
@@ -186,15 +185,17 @@ class ClientConnection(Answering):
             return
         self._phase = _BUSY
         self.due = NEVER
+        known = self._known
+        request = None if known is None else known.again(data, limits.request_line)
         try:
-            known = self._known
-            request = None if known is None else known.again(data, limits.request_line)
             if request is None:
                 request = self._parse(data)
+                if request.length != 0:
+                    self._expect_body(request)
             self.request = request
             self.exchange = exchange = self.door.admit(self, request)
         except ClientError as error:
-            self._refuse_alone(error)
+            self._refuse_alone(error, request)
             return
         if self._buffer and self._framing is not None:
             data, self._buffer = self._buffer, b""
@@ -204,8 +205,6 @@ class ClientConnection(Answering):
     def _parse(self, head: bytes) -> Request:
         """Read a head that is new to this connection; from the second on, the next may be like it."""
         request = parse_request(head, self.door.limits.request_line)
-        if request.length != 0:
-            self._expect_body(request)
         if self.request is not _NO_REQUEST and KnownRequest.repeats(request):
             self._known = KnownRequest(request)
         return request
@@ -312,14 +311,19 @@ class ClientConnection(Answering):
 
     # Between requests.
 
-    def _refuse_alone(self, error: ClientError) -> None:
-        """Refuse what did not become an exchange; after a broken rule nothing more is read as a request."""
+    def _refuse_alone(self, error: ClientError, request: Request | None = None) -> None:
+        """Refuse what did not become an exchange; after a broken rule nothing more is read as a request.
+
+        Its `request`, as far as it could be read, is what the access log tells.
+        """
         if error.status not in (404, 405):
-            self.request = Request("-", b"-", b"")
-            self.door.name(self, self.request)
             self._framing = _DROPPED
+        if request is None:
+            request = Request("-", b"-", b"")
+        if not request.number:
+            self.door.name(self, request)
+        self.request = request
         self._body = None
-        request = self.request
         self.refuse(error.status, error.words, error.fields)
         books = self.door.flow.books
         if books is not None:
@@ -341,11 +345,36 @@ class ClientConnection(Answering):
             self.due = due = door.seconds() + door.keep_alive  # as `Deadlines.set`, without the call
             if due < self._slot - TICK:
                 door.deadlines.place(self)
-            if self._paused:
-                self._paused = False
-                self.transport.resumeProducing()
-            if self._buffer and not self._looping:
-                self._read_requests()
+            if self._full:
+                self._hold()
+            elif self._paused or self._buffer:
+                self._hear_on()
+
+    def _hold(self) -> None:
+        """Read nothing more: the client asks for more than is answered, or than it takes of its answers."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _hear_on(self) -> None:
+        """Go on with what was kept, and with what comes."""
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        if self._buffer and not self._looping:
+            self._read_requests()
+
+    def pauseProducing(self) -> None:
+        """The client takes its responses more slowly than they come."""
+        super().pauseProducing()
+        if self._phase in (_IDLE, _HEAD):
+            self._hold()
+
+    def resumeProducing(self) -> None:
+        """The client keeps up again."""
+        super().resumeProducing()
+        if self._phase in (_IDLE, _HEAD):
+            self._hear_on()
 
     def _closing(self) -> None:
         self._phase = _CLOSING

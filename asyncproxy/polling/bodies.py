@@ -109,9 +109,11 @@ class BodyStream:
         kept, self._kept, self._size = self._kept, [], 0
         self.taken = True
         self._sink = sink
+        waits, self._paused = self._paused, False  # from now on the sink says whether the source waits
         for data in kept:
             sink.piece(data)
         if self._sink is not sink:
+            self._paused = self._paused or waits
             return
         if self.ended:
             self._sink = None
@@ -119,8 +121,8 @@ class BodyStream:
         elif self.error is not None:
             self._sink = None
             sink.failed(self.error)
-        else:
-            self.resume()
+        elif waits and not self._paused and self.source is not None:
+            self.source.resume()
 
     def detach(self) -> None:
         """The sink takes no more; what comes is kept, within the limit."""

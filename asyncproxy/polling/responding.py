@@ -67,6 +67,8 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
 def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
     block = reply.passed + VIA if reply.own_headers is None else _block(reply)
+    if reply.bodiless:
+        block = _length_of_none(exchange, reply, block)
     exchange.client.answer(reply.status, block, reply.stream)
 
 
@@ -74,14 +76,21 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
     stream = reply.stream
     if type(stream) is bytes:
         exchange.started = True
-        exchange.client.answer(reply.status, _block(reply), stream)
+        block = _block(reply)
+        if reply.bodiless:
+            block = _length_of_none(exchange, reply, block)
+        exchange.client.answer(reply.status, block, stream)
         return
     if stream.taken:
         raise ModuleError(f"{exchange.binding.name}: the reply's body was read in pieces and cannot be sent again")
     block = _block(reply)
     exchange.started = True
+    if _bodiless(exchange, reply) and not reply.bodiless:  # its module has changed its status
+        stream.drop()
+        exchange.client.answer(reply.status, block, b"")
+        return
     exchange.source = stream
-    exchange.client.begin(reply.status, block, stream, told=reply.bodiless or bool(reply.length_value))
+    exchange.client.begin(reply.status, block, stream, told=_bodiless(exchange, reply) or bool(reply.length_value))
     stream.attach(exchange.client)
 
 
@@ -92,6 +101,11 @@ def _block(reply: Reply) -> bytes:
         return reply.passed + via
     block = without_length(Block(reply.own_headers.raw).passed) + via
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
+
+
+def _length_of_none(exchange: Exchange, reply: Reply, block: bytes) -> bytes:
+    """`block` of a reply without a body: a length it tells is another's, once its status says that a body follows."""
+    return block if _bodiless(exchange, reply) else without_length(block) + b"\r\nContent-Length: 0"
 
 
 def _pull(exchange: Exchange, pieces: Piecewise, status: int, block: bytes) -> None:

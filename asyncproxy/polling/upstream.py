@@ -151,15 +151,23 @@ class Forwarding(Parked, Due):
         if self.request.file is not None:
             self.body = Unspool(self.owner, self.request.file).stream
         elif self._kept is not None:  # again, after a reused connection turned out closed
-            kept, self._kept = self._kept, None
-            for data in kept:
-                connection.write(data)
+            self._send_kept(connection, self._kept)
             return
         else:
             self.body = body_stream(self.request)
             if connection.served and self.request.method in IDEMPOTENT:
                 self._kept = []
         self.body.attach(self)
+
+    def _send_kept(self, connection: UpstreamConnection, kept: list[bytes]) -> None:
+        """What was sent before goes out again; what is still to come follows it."""
+        self._kept = None
+        self.resume_body()
+        for data in kept:
+            connection.write(data)
+        if self.body is not None and self.body.ended:
+            self.sent = True
+            connection.await_reply()
 
     # As the sink of the request's body.
 
@@ -177,13 +185,12 @@ class Forwarding(Parked, Due):
 
     def failed(self, error: Exception) -> None:
         """The client's body is cut."""
-        self.cancel()
-        self.fail(error)
+        self._cut(error)
 
     def _write(self, data: bytes) -> None:
         if self._kept is not None:
             self._kept.append(data)
-            if sum(map(len, self._kept)) > HIGH_WATER:
+            if self.connection is not None and sum(map(len, self._kept)) > HIGH_WATER:
                 self._kept = None
         if self.connection is not None:
             self.connection.write(data)
@@ -216,6 +223,10 @@ class Forwarding(Parked, Due):
         reset = isinstance(error, UpstreamError) and error.why == "reset"
         if reset and connection is not None and connection.served and not started and self._may_send_again():
             self._retried = True
+            if self.request.file is None:
+                self.pause_body()  # what comes before there is a connection again has to be kept
+            else:
+                self._stop_body()  # it is read from its beginning again
             self.owner.attempts += 1
             connection.pool.connect_anew(self)
             return
@@ -276,6 +287,10 @@ class Forwarding(Parked, Due):
             error = UpstreamError("timeout:connect", words, str(pool))
         else:
             error = UpstreamError("timeout:total", f"the upstream took longer than {self.timeout:g} s", str(pool))
+        self._cut(error)
+
+    def _cut(self, error: Exception) -> None:
+        """Whoever waits for the reply, or for the rest of it, hears `error`; the connection is closed."""
         stream = self.connection.stream if self.connection is not None else None
         self.cancel()
         if stream is not None:

@@ -624,10 +624,10 @@ def test_everything_tells_what_it_is() -> None:
 def test_a_client_that_did_not_read_its_last_answer_holds_back_the_next_one() -> None:
     house = House()
     client = house.get("/")
-    client.slow()  # its transport says so once, between two responses
     house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     house.settle()
     client.get("/long")
+    client.slow()  # its transport says so once, before there is anything to hold back
     upstream = house.upstream()
     upstream.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
     house.settle()

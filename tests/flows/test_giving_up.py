@@ -248,8 +248,8 @@ def test_an_apology_that_a_slow_client_takes_is_not_cut() -> None:
 
     house = House(Apologizes(), route={"timeout": "5s"})
     client = house.connect()
-    client.slow()
     client.get()
+    client.slow()
     house.advance(10)
     house.advance(3 * GRACE)
     client.fast()

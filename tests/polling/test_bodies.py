@@ -153,3 +153,19 @@ def test_a_sink_that_goes_away_in_the_middle_hears_no_more() -> None:
     stream.end()
     assert (sink.got, sink.ends) == (b"x", [])
     assert "ended" in repr(stream)
+
+
+def test_a_sink_that_holds_back_what_was_kept_for_it_is_not_sent_more() -> None:
+    class Slow(Sink):
+        def piece(self, data: bytes) -> None:
+            super().piece(data)
+            stream.pause()
+
+    source, sink = Source(), Slow()
+    stream = BodyStream(source)
+    stream.feed(b"x" * (HIGH_WATER + 1))
+    stream.attach(sink)
+    assert len(sink.got) == HIGH_WATER + 1
+    assert source.said[-1] == "pause"
+    stream.resume()
+    assert source.said[-1] == "resume"

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 
-from asyncproxy import Proxy
+from asyncproxy import Module, Proxy, on_reactor
 from asyncproxy.service import NotStarted
 from asyncproxy.testing import Lab
 from tests.service.test_reloading import Caller
 
 SETTINGS = {"server": {"listen": "tcp:0:interface=127.0.0.1"}, "route": [{"module": "status"}]}
+
+
+class Lingers(Module):
+    """Stops when `gate` fires."""
+
+    gate: ClassVar[Deferred[None]]
+
+    async def stop(self) -> None:
+        await on_reactor(lambda: self.gate)
 
 
 def ours() -> set[str]:
@@ -112,3 +121,19 @@ async def test_a_proxy_for_which_there_are_no_threads_leaves_none_behind(reactor
     assert ours() == set()
     await proxy.start()
     await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_starts_again_once_it_has_stopped_and_not_before(reactor: Any) -> None:
+    proxy = Proxy({**SETTINGS, "route": [{"module": f"{__name__}:Lingers"}]}, reactor)
+    await proxy.start()
+    Lingers.gate = Deferred()
+    ending = proxy.stop()
+    with pytest.raises(NotStarted):
+        await proxy.start()
+    Lingers.gate.callback(None)
+    await ending
+    await proxy.start()
+    assert proxy.addresses[0].port
+    await proxy.stop()
+    assert ours() == set()
