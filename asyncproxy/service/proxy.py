@@ -133,9 +133,9 @@ class Proxy:
             await self.hooks.start(self.bindings)
             self._go_on()
             for endpoint in self.settings.server.listen:
-                await self._open(endpoint, self.flow, self.bindings)
+                await self._open("server.listen", endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
-                await self._open(self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
+                await self._open("admin.listen", self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
             self._serves = True
         except BaseException:
             await self.stop()
@@ -157,12 +157,15 @@ class Proxy:
         if self.access_log is not None:
             self.access_log.reopen()
 
-    async def _open(self, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
+    async def _open(self, key: str, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
         door = Door(flow, self.settings.limits, **ways(bindings)._asdict())
         self.doors.append(door)
-        if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
-            endpoint += f":backlog={BACKLOG}"
-        port = await serverFromString(self.network, endpoint).listen(door)
+        backlog = endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint
+        description = f"{endpoint}:backlog={BACKLOG}" if backlog else endpoint
+        try:
+            port = await serverFromString(self.network, description).listen(door)
+        except (OSError, ValueError) as why:  # a directory that is not there, a kind of endpoint that nobody knows
+            raise NotStarted(f'{key}: "{endpoint}" cannot be listened on: {why}') from why
         if self.draining:
             await _stop_listening([port])
         self._go_on()

@@ -137,3 +137,12 @@ async def test_a_proxy_starts_again_once_it_has_stopped_and_not_before(reactor: 
     assert proxy.addresses[0].port
     await proxy.stop()
     assert ours() == set()
+
+
+@pytest.mark.parametrize("endpoint", ["unix:/nonexistent/proxy.sock", "tpc:8080"])
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_listened_on_is_told_with_its_key(reactor: Any, endpoint: str) -> None:
+    proxy = Proxy({**SETTINGS, "server": {"listen": endpoint}}, reactor)
+    with pytest.raises(NotStarted, match=f'^server.listen: "{endpoint}" cannot be listened on: '):
+        await proxy.start()
+    assert ours() == set()
