@@ -365,8 +365,11 @@ def test_a_module_that_goes_is_stopped_when_its_last_clean_up_is_over():
     house = House(Streams())
     Deferred.fromCoroutine(house.hooks.start(house.bindings))
     client = house.connect()
-    client.slow()
     client.send(GET)
+    for _ in range(3):  # the generator has begun
+        house.poll()
+        house.workers.step()
+    client.slow()
     house.settle()
     client.leave()
     house.poll()
