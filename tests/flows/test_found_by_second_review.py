@@ -8,6 +8,7 @@ import pytest
 
 from asyncproxy import Module, Response
 from asyncproxy.exchange.messages import Request
+from asyncproxy.polling.accepting import FLUSH
 from tests.fakes import GET, SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -216,3 +217,24 @@ def test_a_client_that_stops_reading_while_it_is_answered_is_heard_no_further_on
     house.settle()
     assert client.statuses == [200, 200]
     house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("fields", [b"Connection: close", b"Content-Length: 9"])
+def test_a_client_that_is_slow_to_take_its_last_answer_is_cut_only_when_it_takes_none_of_it(
+    fields: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [1000]
+    house = House()
+    client = house.connect()
+    client.send(b"PUT / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % fields)  # of whose body nothing comes
+    house.settle()
+    client.slow()
+    monkeypatch.setattr(type(client.wire), "unsent", property(lambda _: left[0]))
+    house.upstream().answer(OK)
+    house.settle()
+    for _ in range(9):
+        left[0] -= 100
+        house.advance(FLUSH)
+        assert not client.wire.aborted
+    house.advance(2 * FLUSH)
+    assert client.wire.aborted
