@@ -238,3 +238,22 @@ def test_a_client_that_is_slow_to_take_its_last_answer_is_cut_only_when_it_takes
         assert not client.wire.aborted
     house.advance(2 * FLUSH)
     assert client.wire.aborted
+
+
+def test_connect_to_a_path_is_no_request() -> None:
+    house = House()
+    client = house.connect()
+    client.send(b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    house.settle()
+    assert client.status == 400
+    assert not house.network.asked
+
+
+@pytest.mark.parametrize("name", [b"X_Forwarded_For", b"x-forwarded_host", b"X_Request_ID", b"x-REQUEST_id"])
+def test_what_only_we_may_say_is_not_heard_in_another_spelling(name: bytes) -> None:
+    house = House()
+    client = house.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b: forged\r\nX_Other: kept\r\n\r\n" % name)
+    house.settle()
+    assert b"forged" not in house.upstream().received
+    assert b"\r\nX_Other: kept\r\n" in house.upstream().received
