@@ -64,6 +64,8 @@ class Peer:
         self.block = client_block(address, scheme)
 
 
+TARGET_SHOWN: Final = 500
+"""Bytes of a target that a line of the program's log has; the access log has all of it."""
 _NOBODY: Final = Peer()
 _TARGET: Final = re.compile(rb"/[!\"$-~]*|\*")
 
@@ -278,5 +280,12 @@ class Request(Fields):
         """
         return Fetch(url, method, None if headers is None else Headers(headers), data, json, timeout)
 
+    @property
+    def line(self) -> str:
+        """What is asked for, and the id, in a line of a log: a target that would fill the log is cut short."""
+        target = self.target[:TARGET_SHOWN].decode("latin-1")
+        more = f"... of {len(self.target)} bytes" if len(self.target) > TARGET_SHOWN else ""
+        return f"{self.method} {target}{more} ({self.id})"
+
     def __repr__(self) -> str:
-        return f"<Request {self.id} {self.method} {self.target.decode('latin-1')} from {self.client[0]}>"
+        return f"<Request {self.line} from {self.client[0]}>"

@@ -191,15 +191,17 @@ class ClientConnection(Answering):
             return
         self._phase = _BUSY
         self.due = NEVER
+        known = self._known
+        request = None if known is None else known.again(data, limits.request_line)
         try:
-            known = self._known
-            request = None if known is None else known.again(data, limits.request_line)
             if request is None:
                 request = self._parse(data)
+                if request.length != 0:
+                    self._expect_body(request)
             self.request = request
             self.exchange = exchange = self.door.admit(self, request)
         except ClientError as error:
-            self._refuse_alone(error)
+            self._refuse_alone(error, request)
             return
         if self._buffer and self._framing is not None:
             data, self._buffer = self._buffer, b""
@@ -209,8 +211,6 @@ class ClientConnection(Answering):
     def _parse(self, head: bytes) -> Request:
         """Read a head that is new to this connection; from the second on, the next may be like it."""
         request = parse_request(head, self.door.limits.request_line)
-        if request.length != 0:
-            self._expect_body(request)
         if self.request is not _NO_REQUEST and KnownRequest.repeats(request):
             self._known = KnownRequest(request)
         return request
@@ -313,14 +313,19 @@ class ClientConnection(Answering):
 
     # Between requests.
 
-    def _refuse_alone(self, error: ClientError) -> None:
-        """Refuse what did not become an exchange; after a broken rule nothing more is read as a request."""
+    def _refuse_alone(self, error: ClientError, request: Request | None = None) -> None:
+        """Refuse what did not become an exchange; after a broken rule nothing more is read as a request.
+
+        Its `request`, as far as it could be read, is what the access log tells.
+        """
         if error.status not in (404, 405):
-            self.request = Request("-", b"-", b"")
-            self.door.name(self, self.request)
             self._framing = _DROPPED
+        if request is None:
+            request = Request("-", b"-", b"")
+        if not request.number:
+            self.door.name(self, request)
+        self.request = request
         self._body = None
-        request = self.request
         self.refuse(error.status, error.words, error.fields)
         books = self.door.flow.books
         if books is not None:

@@ -8,6 +8,7 @@ and who is told in time even if the module's code never comes back.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,18 +33,19 @@ class Errand(Exchange):
     Polling thread only; the call itself runs where the module's turns do.
     """
 
-    __slots__ = ("_alarm", "_call", "_done")
+    __slots__ = ("_alarm", "_call", "_done", "_until")
 
     def __init__(self, flow: Flow, binding: Binding, call: Callable[[], Any], done: Done) -> None:
         super().__init__(flow, binding, Request("ERRAND", b"/"), cast(Client, _Nobody()))
         self._call = call
         self._done: Done | None = done
         self._alarm: DelayedCall | None = None
+        self._until = math.inf
 
     def begin(self, seconds: float | None = None) -> None:
         """Make the call; `done` hears a `ParkTimeout` if it is not through within `seconds`."""
         if seconds is not None:
-            self._alarm = self.flow.lot.clock.callLater(seconds, self._late, seconds)
+            self.within(seconds)
         if not inspect.iscoroutinefunction(self._call):
             self.run(FirstCall(self), self._call)
             return
@@ -79,11 +81,20 @@ class Errand(Exchange):
 
     def hurry(self, error: ProxyError, seconds: float) -> None:
         """The module's code hears `error` at its wait and has `seconds` to end; `done` hears how it did."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = self.flow.lot.clock.callLater(seconds, self._late, seconds)
+        self.within(seconds)
         if self.stage != ENDED:
             self.interrupt(error)
+
+    def within(self, seconds: float) -> None:
+        """`done` hears a `ParkTimeout` if it is not through within `seconds` from now, or sooner if that was said."""
+        clock = self.flow.lot.clock
+        until = clock.seconds() + seconds
+        if self._done is None or until >= self._until:
+            return
+        self._until = until
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = clock.callLater(seconds, self._late, seconds)
 
     def _late(self, seconds: float) -> None:
         self._alarm = None
@@ -92,6 +103,7 @@ class Errand(Exchange):
     def _end(self) -> None:
         if self.stage != ENDED:
             self.enter(FINISHED, self.flow.seconds())
+            self._close_asked()
         if self._deadline is not None:
             self.flow.deadlines.remove(self._deadline)
             self._deadline = None
@@ -107,6 +119,10 @@ class Errand(Exchange):
     def place(self) -> str:
         """Where it waits, or where the method is, as ``file.py:31``."""
         return super().place() or place_of(self._call)
+
+    def title(self) -> str:
+        """Module and hook, for a line of the log."""
+        return f"{self.binding.name}: {self._call.__name__}()"
 
     def __repr__(self) -> str:
         return f"<Errand {self._call.__qualname__} {self.shown_stage} at {self.place()}>"

@@ -26,18 +26,27 @@ def log_failure(exchange: Exchange, error: BaseException) -> None:
     """
     if isinstance(error, (ClientGone, Overloaded)):
         return
-    request = exchange.request
-    who = f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
+    who = exchange.title()
     if isinstance(error, ProxyError):
-        _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=safe_str(error))
+        _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=words_of(error))
     else:
         _log.error(
             "{who}: {kind}: {error}{where}",
             who=who,
             kind=type(error).__name__,
-            error=safe_str(error),
+            error=words_of(error),
             where=origin(error),
         )
+
+
+def words_of(error: BaseException) -> str:
+    r"""What `error` says, for the log: modules quote what clients send, so what does not print is ``\x1b``, but for
+    line ends, which Twisted indents.
+    """
+    words = safe_str(error)
+    if words.isprintable():
+        return words
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in words)
 
 
 def is_a_modules(file: str) -> bool:

@@ -45,7 +45,7 @@ from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
-from asyncproxy.polling.strands import Strand, close_dropped
+from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -280,8 +280,7 @@ class Exchange(Turning):
         self.enter(FINISHED, self.flow.seconds())
         self.parked = None
         if self._asked:
-            asked, self._asked = self._asked, []
-            close_dropped(self, [owner for owner, _, _ in asked])
+            self._close_asked()
         if self.source is not None:
             self._stop_source()
         if self.forwards:

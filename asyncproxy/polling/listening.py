@@ -160,8 +160,8 @@ def _take_absolute_form(head: Request) -> None:
     if head.method == "CONNECT":
         raise ClientError(501, "CONNECT is not offered here")
     if head.target == b"*":
-        if head.method == "OPTIONS":
-            return
+        if head.method == "OPTIONS":  # it asks about the server, so it is below no route's path
+            raise _refusal(NoRoute())
         raise ClientError(400, "the target * is for OPTIONS alone")
     scheme, separator, rest = head.target.partition(b"://")
     authority = rest.partition(b"/")[0].partition(b"?")[0]

@@ -133,9 +133,10 @@ def _pools(upstreams: Upstreams) -> Iterator[Metric]:
     line = GaugeMetricFamily(
         "asyncproxy_upstream_waiting", "Forwards that wait for a connection to a server.", labels=labels
     )
-    for group, pool in upstreams.named_pools():
-        counts = pool.statistics()
-        server = str(pool)
+    servers: dict[tuple[str, str], Counter[str]] = {}
+    for group, pool in upstreams.named_pools():  # a server that its group names twice is one series all the same
+        servers.setdefault((group, pool.name), Counter()).update(pool.statistics())
+    for (group, server), counts in servers.items():
         states = {"busy": counts["open"] - counts["idle"], "idle": counts["idle"], "opening": counts["opening"]}
         for state, count in states.items():
             connections.add_metric([group, server, state], count)

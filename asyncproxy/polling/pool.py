@@ -7,7 +7,7 @@ others grow old and are closed.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -385,8 +385,11 @@ class Upstreams:
             pool.close()
 
     def statistics(self) -> dict[str, dict[str, int]]:
-        """Each server's `ServerPool.statistics`, by its URL."""
-        return {str(pool): pool.statistics() for pool in self.pools()}
+        """Each server's `ServerPool.statistics`, by its URL: of several pools to it, their sum."""
+        servers: dict[str, Counter[str]] = {}
+        for pool in self.pools():
+            servers.setdefault(pool.name, Counter()).update(pool.statistics())
+        return {name: dict(counts) for name, counts in servers.items()}
 
     def __repr__(self) -> str:
         return f"<Upstreams {', '.join(map(repr, self._groups.values()))}>"

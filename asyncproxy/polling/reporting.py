@@ -55,4 +55,4 @@ def _age(exchange: Exchange) -> int:
 def _number(identity: str) -> int:
     """Of an id that was made here: the request may be gone when the next rows are asked for."""
     number = identity.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
+    return int(number) if number.isdecimal() and len(number) < 19 else 0

@@ -118,7 +118,10 @@ class Tally:
         self.refused_by_class = [0] * len(CLASSES)
 
     def row(self, path: str, host: str | None = None) -> RouteTally:
-        """The row of the route with this path and host; routes that differ in methods alone share one."""
+        """The row of the route with this path and host; routes that differ in methods alone share one.
+
+        What a module in a Site answers is counted by its name in place of a path, for a Site has no routes.
+        """
         label = f"{host or ''}{path}"
         row = self.rows.get(label)
         if row is None:

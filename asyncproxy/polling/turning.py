@@ -15,6 +15,8 @@ from twisted.logger import Logger
 from asyncproxy.boundaries import Binding, Client, TurnOwner
 from asyncproxy.exchange.errors import ProxyError
 from asyncproxy.exchange.lifecycle import BEGAN, ENDED, HANDED, WAITED, WORKING, Life
+from asyncproxy.exchange.messages import Request
+from asyncproxy.polling.strands import close_dropped
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Turning(Life):
 
     flow: Flow
     binding: Binding
+    request: Request
     client: Client
     context: Context
     turn: CallTurn | None
@@ -99,6 +102,15 @@ class Turning(Life):
             self.enter(WAITED, now)
         self._pumping = False
         self._pump()
+
+    def _close_asked(self) -> None:
+        """Turns that were asked for are not run any more; coroutines among them are closed."""
+        asked, self._asked = self._asked, []
+        close_dropped(cast("Exchange", self), [owner for owner, _, _ in asked])
+
+    def title(self) -> str:
+        """Module and request, for a line of the log."""
+        return f"{self.binding.name}: {self.request.line}"
 
     def finish(self) -> None:
         """End it."""

@@ -97,9 +97,8 @@ def who(exchange: Exchange) -> str:
     request, parked = exchange.request, exchange.parked
     place = exchange.place()
     waits = f", waits for {parked.wait.describe()}{' at ' + place if place else ''}" if parked is not None else ""
-    target = request.target.decode("latin-1")
     age = exchange.flow.seconds() - exchange.began
-    whose = f"{request.peer.address}:{request.peer.port} {request.method} {target} ({request.id})"
+    whose = f"{request.peer.address}:{request.peer.port} {request.line}"
     return f"{whose}, {exchange.binding.name}: {exchange.shown_stage}{waits}, for {age:.1f} s"
 
 

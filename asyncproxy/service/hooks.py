@@ -38,7 +38,10 @@ class Hooks:
         self._starting: set[Errand] = set()
         self._starts: list[Deferred[None]] = []
         """Of calls of `start`, to be fired when they are through."""
+        self._stopping: set[Errand] = set()
         self._closed = False
+        self._patience = math.inf
+        """Seconds that any `stop` may take, whatever its `stop_timeout`."""
         self._ends: list[Deferred[str]] = []
         """Of those that are being stopped."""
 
@@ -71,22 +74,29 @@ class Hooks:
         When all are stopped, those that are being started are told so and have their `stop_timeout` to end, and none
         starts any more.
         """
+        self.hurry(patience)
         if bindings is None:
             self._closed = True
             for errand in list(self._starting):
-                seconds = min(errand.binding.module.stop_timeout, patience)
+                seconds = min(errand.binding.module.stop_timeout, self._patience)
                 errand.hurry(ClientGone("the proxy stops"), seconds)
             await gatherResults(map(awaited, self._starts))
             bindings = list(self._started.values())
         started = [bound for bound in bindings if self._started.pop(id(bound.module), None) is not None]
-        ends = [Deferred.fromCoroutine(self._stop(bound, patience)) for bound in started]
+        ends = [Deferred.fromCoroutine(self._stop(bound)) for bound in started]
         if self._closed:
             ends += map(awaited, self._ends)
         self._ends = [end for end in (*self._ends, *ends) if not end.called]
         return [words for words in await gatherResults(map(awaited, ends)) if words]
 
-    async def _stop(self, bound: Bound, patience: float) -> str:
-        error = await self._run(bound, "stop", min(bound.module.stop_timeout, patience))
+    def hurry(self, patience: float) -> None:
+        """No module that stops, now or later, has more than `patience` seconds from now on."""
+        self._patience = min(self._patience, patience)
+        for errand in [*self._stopping, *(self._starting if self._closed else ())]:
+            errand.within(self._patience)
+
+    async def _stop(self, bound: Bound) -> str:
+        error = await self._run(bound, "stop", min(bound.module.stop_timeout, self._patience))
         if error is None:
             return ""
         words = _words(bound, "stop", error)
@@ -102,11 +112,11 @@ class Hooks:
             return ClientGone("the proxy stops")
         ended: Deferred[BaseException | None] = Deferred()
         errand = Errand(self._flow, bound, call, ended.callback)
-        if name == "start":
-            self._starting.add(errand)
+        running = self._starting if name == "start" else self._stopping
+        running.add(errand)
         errand.begin(seconds)
         error = await ended
-        self._starting.discard(errand)
+        running.discard(errand)
         return error
 
     def statistics(self) -> dict[str, int]:

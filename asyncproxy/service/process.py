@@ -86,9 +86,9 @@ class ProxyService(Service):
             _exit_with(1)
 
     def _told_to_reload(self) -> None:
-        """SIGHUP: once more when this is through, if told again meanwhile."""
-        self._reload_again = self._reloading
-        if not self._reloading:
+        """SIGHUP: once more when this is through, if told again meanwhile; after the start, if that is not through."""
+        self._reload_again = self._reloading or self.proxy.starting
+        if not self._reload_again:
             self._reloading = True
             self.proxy.reload().addCallbacks(_say_reloaded, _say_not_reloaded).addCallback(self._reload_is_through)
 
@@ -108,6 +108,8 @@ class ProxyService(Service):
     def _started(self, _result: None) -> None:
         proxy = self.proxy
         _log.info("asyncproxy {version} listens on {what}", version=__version__, what=proxy.summary())
+        if self._reload_again:
+            self._told_to_reload()
 
     def _could_not_start(self, failure: Any) -> None:
         """Most failures come before the reactor runs; then `startService` raises."""

@@ -37,8 +37,9 @@ from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
-from asyncproxy.service.hooks import Hooks, awaited
+from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
+from asyncproxy.watching.stalls import whose
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
@@ -73,20 +74,20 @@ class Proxy:
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
 
-        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind.
+        Fails with what kept it from that, `NotStarted` or Twisted's CannotListenError, and leaves nothing behind; with
+        `NotStarted` too if it is told to stop before it listens, or has not stopped since it was last started.
         """
+        if self._ended is None or not self._ended.called:
+            return fail(NotStarted("the proxy runs: call stop(), and start() when what that returns has fired"))
         if self.reactor is None:
             from twisted.internet import reactor
 
             self.reactor = reactor
+        self._build(self.reactor)
         self._ended = self._drain = None
         self._patience = JOIN_PATIENCE
         self._serves = False
         self.doors.clear()
-        self._build(self.reactor)
-        self.workers.start()
-        if self.settings.server.stall is not None:
-            self.watchdog.start()
         return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
@@ -123,9 +124,14 @@ class Proxy:
         for bound in self.bindings:
             bound.module.proxy = self
             bound.upstreams = self.upstreams
+            bound.tally = None  # the books are new
         try:
+            self.workers.start()
+            if self.settings.server.stall is not None:
+                self.watchdog.start()
             self._open_access_log()
             await self.hooks.start(self.bindings)
+            self._go_on()
             for endpoint in self.settings.server.listen:
                 await self._open(endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
@@ -134,6 +140,11 @@ class Proxy:
         except BaseException:
             await self.stop()
             raise
+
+    def _go_on(self) -> None:
+        """Raises `NotStarted` if it was told to stop since: what `stop` closes must not be opened after it."""
+        if self.draining:
+            raise NotStarted("the proxy was told to stop before it listened")
 
     def _open_access_log(self) -> None:
         server = self.settings.server
@@ -152,6 +163,9 @@ class Proxy:
         if endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint:
             endpoint += f":backlog={BACKLOG}"
         port = await serverFromString(self.network, endpoint).listen(door)
+        if self.draining:
+            await _stop_listening([port])
+        self._go_on()
         self._ports.append(port)
         if flow is self.flow and hasattr(port, "stopReading"):  # the admin's is open when all else is full
             self.ceiling.ports.append(port)
@@ -230,6 +244,11 @@ class Proxy:
         return self.doors[: len(self.settings.server.listen)]
 
     @property
+    def starting(self) -> bool:
+        """Whether it was started and does not listen yet, for its modules start."""
+        return not (self.draining or self._serves)
+
+    @property
     def draining(self) -> bool:
         """Whether it takes no more connections, because it is to stop."""
         return self._ended is not None
@@ -248,13 +267,16 @@ class Proxy:
     def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.
 
-        Modules have `patience` seconds to clean up and to end what they block on; then they are given up.
+        Modules have `patience` seconds to clean up and to end what they block on; then they are given up. Called again,
+        with less patience, it hurries those that are still at it.
         """
         self._patience = min(self._patience, patience)
         if self._drain is not None:
             self._drain.hurried = True
         if self._ended is None:
             self._ended = Deferred.fromCoroutine(self._stop())
+        elif not self._ended.called:
+            self.hooks.hurry(self._patience)
         return awaited(self._ended).addCallback(lambda _: None)
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
@@ -282,7 +304,7 @@ class Proxy:
         await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
         for turn in self.workers.stop(max(0.5, began + self._patience - time.monotonic())):
-            _log.error("Gave up a module that blocks: {turn!r}", turn=turn)
+            _log.error("Gave up a module that blocks: {who}", who=whose(turn))
         self._close_access_log()
         self.upstreams.close()
         await self.fetcher.stop()

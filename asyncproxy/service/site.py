@@ -27,7 +27,7 @@ from asyncproxy.service.proxy import Proxy
 _log = Logger()
 _defaults: WeakKeyDictionary[Any, Proxy] = WeakKeyDictionary()
 _starts: WeakKeyDictionary[Any, WeakKeyDictionary[Module, Deferred[bool]]] = WeakKeyDictionary()
-"""By proxy: a module that is given another one is started there."""
+"""By the hooks of a proxy, new at each start of it: a module that is given another proxy is started there."""
 
 
 def render(module: Module, web: Any) -> int:
@@ -64,12 +64,15 @@ def _bound(module: Module, web: Any) -> Bound:
     """The module as bound to a route where it stands in the Site."""
     kind = type(module)
     path = "/" + b"/".join(web.prepath or ()).decode("utf-8", "replace")
-    return Bound(Route(path=path, module=f"{kind.__module__}:{kind.__qualname__}"), module)
+    bound = Bound(Route(path=path, module=f"{kind.__module__}:{kind.__qualname__}"), module)
+    # Where a tree makes its children as they are asked for, clients choose the path: no label may be made of it.
+    bound.tally = module.proxy.books.tally.row(bound.name)
+    return bound
 
 
 def _started(bound: Bound) -> Deferred[bool]:
     """Whether the module's `start` went well, once it is through; it is called once, by whoever comes first."""
-    starts = _starts.setdefault(bound.module.proxy, WeakKeyDictionary())
+    starts = _starts.setdefault(bound.module.proxy.hooks, WeakKeyDictionary())
     started = starts.get(bound.module)
     if started is None:
         started = starts[bound.module] = Deferred.fromCoroutine(_start(bound))

@@ -75,7 +75,11 @@ class Clock:
         self._now = max(self._now, now)
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass; every timer that comes due is fired at its time, in order."""
+        """Let `seconds` pass; every timer that comes due is fired at its time, in order.
+
+        Raises ValueError for less than none.
+        """
+        not_back(seconds)
         end = self._now + seconds
         while (at := self.next_time) is not None and at <= end + NEARLY:
             self.move_to(at)
@@ -96,6 +100,12 @@ class Clock:
 
     def __repr__(self) -> str:
         return f"<Clock {self._now - START:g} s, {len(self.getDelayedCalls())} timers>"
+
+
+def not_back(seconds: float) -> None:
+    """Raises ValueError for a time that cannot pass."""
+    if not seconds >= 0:
+        raise ValueError(f"advance({seconds!r}): time goes forward only; give 0 seconds or more")
 
 
 def _nothing(_timer: DelayedCall) -> None:

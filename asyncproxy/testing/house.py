@@ -25,7 +25,7 @@ from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.waiting import KINDS
-from asyncproxy.service.binding import Bound, finder
+from asyncproxy.service.binding import Bound, ways
 from asyncproxy.service.hooks import Hooks
 from asyncproxy.service.proxy import request_ids
 from asyncproxy.testing.clock import Clock, LabReactor
@@ -148,7 +148,7 @@ class House:
         self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
         """Never started: nothing here happens on a thread."""
         self.bindings = list(bindings)
-        self.door = Door(self.flow, settings.limits, finder(self.bindings))
+        self.door = Door(self.flow, settings.limits, **ways(self.bindings)._asdict())
         self.clients: list[FakeClient] = []
 
     # What a lab makes otherwise.

@@ -14,7 +14,7 @@ from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
-from asyncproxy.testing.clock import NEARLY, START, LabReactor
+from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
 from asyncproxy.testing.house import FakeClient
 from asyncproxy.testing.lab_house import LabHouse
 from asyncproxy.testing.servers import Servers, Upstream
@@ -214,8 +214,12 @@ class Lab:
         self._after_call()
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass, from one timer to the next; all that each brings about happens at its time."""
+        """Let `seconds` pass, from one timer to the next; all that each brings about happens at its time.
+
+        Raises ValueError for less than none.
+        """
         clock = self.clock
+        not_back(seconds)
         self.settle()
         end = clock.seconds() + seconds
         while (at := clock.next_time) is not None and at <= end + NEARLY:

@@ -9,7 +9,7 @@ from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.responses import Response
 from asyncproxy.testing.lab_house import LabHouse
 from asyncproxy.testing.network import FakeUpstream
-from asyncproxy.testing.upstream import Body, Conversation, UpstreamRequest
+from asyncproxy.testing.upstream import Body, Conversation, UpstreamRequest, failure
 
 Reaction = Callable[[UpstreamRequest], None]
 
@@ -162,7 +162,11 @@ class Upstream:
         self._do(lambda request: request.answer(status, headers, body, json=json))
 
     def fail(self, why: str | BaseException | type[BaseException] = "reset") -> None:
-        """Let the eldest request, or else the next one, fail: a key of `upstream.FAILURES`, or an exception."""
+        """Let the eldest request, or else the next one, fail: a key of `upstream.FAILURES`, or an exception.
+
+        Raises ValueError for another word, and nothing has failed.
+        """
+        failure(why, "")
         self._do(lambda request: request.fail(why))
 
     def begin(self, status: int = 200, headers: HeaderSource = (), *, length: int | None = None) -> UpstreamRequest:

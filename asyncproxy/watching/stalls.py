@@ -99,7 +99,4 @@ class Stalls:
 def whose(turn: Turn) -> str:
     """Module and request, for the log."""
     exchange = turn.exchange
-    if exchange is None:
-        return "a call from outside any request"
-    request = exchange.request
-    return f"{exchange.binding.name}: {request.method} {request.target.decode('latin-1')} ({request.id})"
+    return "a call from outside any request" if exchange is None else str(exchange.title())

@@ -69,11 +69,11 @@ class Workers:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads. Raises RuntimeError if the system has none left; `stop` ends those that did start."""
         for number in range(self.total):
             thread = threading.Thread(target=self._work, args=(number,), name=f"{self._name}-{number}", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)  # after: one that could not start cannot be joined
 
     def stop(self, patience: float = JOIN_PATIENCE) -> list[Turn]:
         """End the threads and join them; each first ends the turn it runs, and what waits is dropped.

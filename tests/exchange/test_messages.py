@@ -195,3 +195,11 @@ def test_what_was_fetched_is_whole() -> None:
     assert repr(fetched) == "<Fetched 200, 11 bytes>"
     with pytest.raises(ValueError, match="Expecting"):
         Fetched(200, Headers(), b"").json()
+
+
+def test_a_target_that_would_fill_a_log_is_cut_short_in_it():
+    short, long = Request("GET", b"/short?x"), Request("GET", b"/" + b"x" * 7999)
+    assert short.line == f"GET /short?x ({short.id})"
+    assert len(long.line) < 600
+    assert long.line.endswith(f"x... of 8000 bytes ({long.id})")
+    assert repr(long).startswith(f"<Request {long.line} from ")

@@ -240,6 +240,31 @@ def test_a_request_that_breaks_the_grammar_is_written_down_without_its_words() -
     assert record.client == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "fields", "status"),
+    [
+        ("POST", b"/x", b"Content-Length: 2000000000\r\n", 413),
+        ("GET", b"/x%00", b"", 400),
+        ("CONNECT", b"a:443", b"", 501),
+    ],
+)
+def test_a_request_that_could_be_read_is_written_down_as_it_was_though_it_is_refused(
+    method: str, target: bytes, fields: bytes, status: int
+) -> None:
+    house = House(Answers())
+    client = house.connect()
+    client.send(b"%b %b HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n%b\r\n" % (method.encode(), target, fields))
+    house.settle()
+    record = record_of(house)
+    assert (record.status, record.flag, record.method, record.target) == (status, "DPE", method, target)
+    assert b"User-Agent: test" in record.block
+    assert record.id.endswith("-1")
+    assert client.status == status
+    client.send(GET)
+    house.settle()
+    assert len(house.records) == 1  # nothing after it is read as a request
+
+
 def test_a_connection_that_asks_nothing_leaves_no_record() -> None:
     house = House(Answers())
     client = house.connect()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.error import ConnectionLost
+from twisted.logger import capturedLogs, formatEvent
 
 from asyncproxy import Module, Response, on_reactor, sleep
 from asyncproxy.exchange.messages import Request
@@ -185,3 +186,16 @@ def test_an_upstream_that_gets_the_whole_upload_and_is_silent_is_late() -> None:
     house.advance(2)
     assert client.status == 504
     assert b"first-byte" in client.body
+
+
+def test_a_client_cannot_move_the_cursor_of_who_reads_the_log() -> None:
+    class Quotes(Module):
+        def handle(self, request: Request) -> Response:
+            raise ValueError(f"no order {request.path}")
+
+    house = House(Quotes())
+    with capturedLogs() as logged:
+        assert house.get("/%1b%5b2J%c2%9b%0d%e2%80%a8%c3%a9%0aline").status == 500
+    (said,) = [words for event in logged if "no order" in (words := formatEvent(event))]
+    assert r"no order /\x1b[2J\x9b\r\u2028é" in said
+    assert "\nline at " in said

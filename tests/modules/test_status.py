@@ -40,6 +40,10 @@ def test_a_token_is_wanted_where_one_is_set() -> None:
         assert lab.get("/healthz", headers={"Authorization": said}).status == status
 
 
+def test_an_id_that_no_request_can_have_is_no_failure() -> None:
+    assert Lab(Status).get(f"/status.json?after=x-{'9' * 5000}").status == 200
+
+
 def test_the_root_leads_to_the_page() -> None:
     answer = Lab(Status).get("/")
     assert (answer.status, answer.headers["location"]) == (302, "/status")

@@ -159,3 +159,14 @@ def test_nothing_global_is_touched() -> None:
     assert second.text() != b""
     assert list(prometheus_client.REGISTRY._collector_to_names) == before
     assert repr(first) == "<Metrics of <Flow idle, 0 served>>"
+
+
+def test_a_server_that_is_named_twice_is_one_series() -> None:
+    server = "http://127.0.0.1:9001"
+    groups = {"twice": {"servers": [server, server]}, "again": {"servers": [server]}}
+    house = House(route={"upstream": "twice"}, groups=groups)
+    for _ in range(2):
+        house.get("/")
+    assert read(house)["upstream_connections", "twice", server, "busy"] == 2
+    assert read(house)["upstream_connections", "again", server, "busy"] == 0
+    assert house.overview()["upstreams"][server]["open"] == 2

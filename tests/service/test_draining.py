@@ -171,6 +171,14 @@ def test_who_is_not_through_hears_draining_is_answered_503_and_is_named():
     house.assert_nothing_left()
 
 
+def test_a_client_cannot_fill_the_log_with_its_target():
+    house = House(Sleeps(seconds=60.0))
+    house.get("/" + "x" * 7000)
+    _, over = draining(house, 0)
+    house.advance(1)
+    assert len(over[0][0]) < 1000
+
+
 def test_a_cut_request_is_flagged_in_the_access_log():
     house = House(Sleeps(seconds=60.0))
     house.get()

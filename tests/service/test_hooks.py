@@ -1,13 +1,16 @@
 import concurrent.futures
 import threading
+from contextlib import suppress
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
-from asyncproxy import ClientGone, Module, Response, on_reactor, sleep
+from asyncproxy import ClientGone, Module, Response, gather, on_reactor, sleep
 from asyncproxy.service import NotStarted, Proxy
+from asyncproxy.service import proxy as service_proxy
 from asyncproxy.testing import Lab
 from tests.fakes import House
 
@@ -260,6 +263,17 @@ def test_a_start_that_ends_well_though_it_was_told_is_stopped():
     house.assert_nothing_left()
 
 
+class Stubborn(Hooked):
+    """Ends its start well, though it was told that the proxy stops."""
+
+    async def start(self):
+        self.waits = True
+        try:
+            await sleep(600)
+        except ClientGone:
+            self.notes.append("told")
+
+
 def settings(*modules):
     routes = [{"path": f"/{number}", "module": f"{HERE}:{one.__name__}"} for number, one in enumerate(modules)]
     return {"server": {"listen": "tcp:0:interface=127.0.0.1", "workers": 1}, "route": routes}
@@ -299,3 +313,124 @@ async def test_a_proxy_whose_module_does_not_start_leaves_nothing_behind(reactor
 @pytest_twisted.ensureDeferred
 async def test_a_proxy_that_was_never_started_can_be_stopped(reactor):
     await Proxy(settings(Plain), reactor).stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_is_stopped_while_its_last_module_starts_does_not_listen_afterwards(reactor):
+    proxy = Proxy(settings(Stubborn), reactor)
+    module = proxy.bindings[0].module
+    started = proxy.start()
+    while not hasattr(module, "waits"):
+        await deferLater(reactor, 0.005)
+    await proxy.stop()
+    with pytest.raises(NotStarted, match="told to stop before it listened"):
+        await started
+    assert proxy.addresses == []
+    assert module.notes == ["told", "stop one"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_opens_only_after_the_stop_is_closed_again(reactor, monkeypatch):
+    opened, closed = Deferred(), []
+
+    class Endpoint:
+        def listen(self, door):
+            return opened
+
+    class Port:
+        def stopListening(self):
+            closed.append(self)
+
+    monkeypatch.setattr(service_proxy, "serverFromString", lambda *_: Endpoint())
+    proxy = Proxy(settings(Plain), reactor)
+    started = proxy.start()
+    await proxy.stop()
+    opened.callback(Port())
+    with pytest.raises(NotStarted, match="told to stop"):
+        await started
+    assert len(closed) == 1
+    assert proxy.addresses == []
+
+
+def test_a_coroutine_that_a_hook_leaves_behind_is_closed_on_a_worker():
+    class Gathers(Hooked):
+        async def start(self):
+            await gather(self.raises(), self.waits())
+
+        async def raises(self):
+            raise KeyError("no database")
+
+        async def waits(self):
+            try:
+                await sleep(600)
+            finally:
+                self.notes.append(f"closed while {house.workers.statistics()['busy']} work")
+
+    house = House(Gathers())
+    failures = []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings)).addErrback(failures.append)
+    house.settle()
+    assert "no database" in failures[0].getErrorMessage()
+    assert house.bindings[0].module.notes == ["closed while 1 work"]
+    house.assert_nothing_left()
+
+
+def test_modules_that_stop_can_be_hurried_and_are_never_given_more_time_by_it():
+    class Slow(Endless):
+        start = Hooked.start
+        stop_timeout = 20.0
+
+    house = House(Slow())
+    over = []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings))
+    house.settle()
+    Deferred.fromCoroutine(house.hooks.stop()).addCallback(over.append)
+    house.advance(1)
+    house.hooks.hurry(2)
+    house.advance(1)
+    house.hooks.hurry(10)
+    house.advance(0.9)
+    assert over == []
+    house.advance(0.2)
+    assert "was not through within 2 s" in over[0][0]
+    assert house.bindings[0].module.notes == ["start one", "cleaned up"]
+    house.assert_nothing_left()
+
+
+def test_a_module_whose_start_is_still_called_off_can_be_hurried():
+    class Deaf(Endless):
+        stop_timeout = 20.0
+
+        async def start(self):
+            for _ in range(3):
+                with suppress(ClientGone):
+                    await sleep(600)
+
+    house = House(Deaf())
+    failures, over = [], []
+    Deferred.fromCoroutine(house.hooks.start(house.bindings)).addErrback(failures.append)
+    house.settle()
+    Deferred.fromCoroutine(house.hooks.stop()).addCallback(over.append)
+    house.advance(1)
+    house.hooks.hurry(1)
+    house.advance(1)
+    assert over == [[]]
+    assert failures[0].check(NotStarted)
+
+
+class Stuck(Hooked):
+    async def stop(self):
+        await sleep(600)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_stop_with_less_patience_is_heard_while_modules_stop(reactor):
+    proxy = Proxy(settings(Stuck), reactor)
+    await proxy.start()
+    stopped = proxy.drain(0)
+    while not proxy.hooks._stopping:
+        await deferLater(reactor, 0.005)
+    with capturedLogs() as logged:
+        await proxy.stop(patience=0.01)
+    await stopped
+    assert any("stop() failed: ParkTimeout: it was not through within 0.01 s" in formatEvent(event) for event in logged)

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 import pytest_twisted
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 
-from asyncproxy import Proxy
+from asyncproxy import Module, Proxy, on_reactor
+from asyncproxy.service import NotStarted
 from asyncproxy.testing import Lab
+from tests.service.test_reloading import Caller
 
 SETTINGS = {"server": {"listen": "tcp:0:interface=127.0.0.1"}, "route": [{"module": "status"}]}
+
+
+class Lingers(Module):
+    """Stops when `gate` fires."""
+
+    gate: ClassVar[Deferred[None]]
+
+    async def stop(self) -> None:
+        await on_reactor(lambda: self.gate)
 
 
 def ours() -> set[str]:
@@ -63,3 +75,65 @@ def test_a_proxy_that_is_made_and_not_started_holds_nothing() -> None:
     Proxy(SETTINGS)
     assert threading.active_count() == before
     assert Lab(SETTINGS).get("/healthz").status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_runs_or_still_stops_is_not_started_again(reactor: Any) -> None:
+    proxy = Proxy(SETTINGS, reactor)
+    await proxy.start()
+    with pytest.raises(NotStarted, match=r"the proxy runs: call stop\(\)"):
+        await proxy.start()
+    stopped = proxy.stop()
+    if not proxy._ended.called:  # type: ignore[union-attr]
+        with pytest.raises(NotStarted):
+            await proxy.start()
+    await stopped
+    assert ours() == set()
+    assert proxy.addresses == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_is_started_again_counts_again(reactor: Any) -> None:
+    proxy = Proxy({**SETTINGS, "admin": {"listen": "tcp:0:interface=127.0.0.1"}}, reactor)
+    for _ in range(2):
+        await proxy.start()
+        Caller(proxy).get().leave()
+        assert b'asyncproxy_requests_total{route="/",status="3xx"} 1.0\n' in proxy.metrics()
+        await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_for_which_there_are_no_threads_leaves_none_behind(reactor: Any, monkeypatch: Any) -> None:
+    proxy = Proxy(SETTINGS, reactor)
+    begin, begun = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        begin(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        started = proxy.start()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        await started
+    assert ours() == set()
+    await proxy.start()
+    await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_starts_again_once_it_has_stopped_and_not_before(reactor: Any) -> None:
+    proxy = Proxy({**SETTINGS, "route": [{"module": f"{__name__}:Lingers"}]}, reactor)
+    await proxy.start()
+    Lingers.gate = Deferred()
+    ending = proxy.stop()
+    with pytest.raises(NotStarted):
+        await proxy.start()
+    Lingers.gate.callback(None)
+    await ending
+    await proxy.start()
+    assert proxy.addresses[0].port
+    await proxy.stop()
+    assert ours() == set()

@@ -311,6 +311,34 @@ async def test_sighup_says_what_changed_and_what_could_not(tmp_path):
         assert f"\n{file}: limits.head" in said[4]
 
 
+class StartsSlowly(Noted):
+    ready = Deferred()
+
+    def start(self):
+        return self.ready
+
+
+@waits
+async def test_sighup_while_modules_start_is_heard_when_they_have(tmp_path, reactor):
+    file = tmp_path / "proxy.toml"
+    text = f'[server]\nlisten = "tcp:0:interface=127.0.0.1"\n[[route]]\nmodule = "{HERE}:%s"\n'
+    file.write_text(text % "StartsSlowly")
+    service = ProxyService(Proxy(file, reactor))
+    service.startService()
+    file.write_text(text % "Noted")
+    with capturedLogs() as logged:
+        service._told_to_reload()
+        StartsSlowly.ready.callback(None)
+        while service.proxy.starting:
+            await deferLater(reactor, 0.005)
+        await through(service)
+        await service.stopService()
+    assert [words for event in logged if "eload" in (words := formatEvent(event))] == [
+        "Reloaded: 1 route, 0 of them with the module they had"
+    ]
+    assert isinstance(module(service.proxy), Noted)
+
+
 # Modules that go.
 
 

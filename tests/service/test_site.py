@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import pytest_twisted
 from twisted.internet.interfaces import IPushProducer, ITransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
@@ -17,8 +18,11 @@ from twisted.web.server import Site
 from zope.interface import implementer
 
 from asyncproxy import ClientGone, Module, Request, Response, sleep
+from asyncproxy.configuration import Settings
+from asyncproxy.configuration.settings import Server
 from asyncproxy.modules.reverse import Reverse
-from asyncproxy.testing import Lab
+from asyncproxy.service import Proxy
+from asyncproxy.testing import Lab, PollingRound
 from asyncproxy.testing.wire import Wire
 from tests.fakes import SERVER, House
 
@@ -471,6 +475,44 @@ def test_a_module_that_cannot_start_answers_500_and_is_logged_once(in_site: Call
         site.house.advance(1)
         assert (first.status, site.get().status) == (500, 500)
     assert sum("OSError: no database" in (formatEvent(line) or "") for line in logged) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_module_starts_again_with_its_proxy(reactor: Any) -> None:
+    proxy, starts = Proxy(Settings(server=Server(listen=()), route=()), reactor), NotesItsStart()
+    starts.proxy = proxy
+    for number in (1, 2):
+        await proxy.start()
+        connection = Connection(polling := PollingRound(), Site(starts, reactor=reactor).buildProtocol(None))
+        connection.arrive(GET)
+        assert connection.body == b"%d" % number
+        connection.hang_up()
+        while polling.step():
+            pass
+        await proxy.stop()
+
+
+class NotesItsStart(Module):
+    blocking = False
+    starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
+
+    def handle(self, _request: Request) -> Response:
+        return Response.text(str(self.starts))
+
+
+def test_paths_that_clients_make_up_make_no_labels(in_site: Callable[..., InSite]) -> None:
+    class Users(Resource):
+        def getChild(self, _name: bytes, _request: Any) -> Resource:
+            return module
+
+    site = in_site(module := About())
+    site.site.resource = Users()
+    for number in range(3):
+        assert site.get(f"/user-{number}").status == 200
+    assert list(site.house.books.tally.rows) == [f"{__name__}:About"]
 
 
 # A Site in a proxy in a Site.

@@ -177,6 +177,16 @@ def test_a_route_s_timeout_is_met_to_the_instant() -> None:
     assert isinstance(request.error, ParkTimeout)
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_time_goes_forward_only(seconds: float) -> None:
+    lab = Lab(Sleeper)
+    lab.get("/")
+    for clock in (lab, lab.clock):
+        with pytest.raises(ValueError, match="time goes forward only"):
+            clock.advance(seconds)
+    assert lab.parked()[0]["since_s"] == 0
+
+
 def test_a_sleep_of_no_seconds_needs_no_time() -> None:
     assert Lab(Sleeper, settings={"seconds": 0}).get("/").status == 200
 

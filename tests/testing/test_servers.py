@@ -280,3 +280,14 @@ def test_connections_are_kept_and_used_again() -> None:
     served: list[UpstreamRequest] = lab.upstream("orders").requests
     assert [one.body for one in served] == [b"body"] * 4
     assert lab.house.network.numbers < 4 + 4
+
+
+def test_a_failure_of_an_unknown_kind_is_refused_and_the_request_still_waits() -> None:
+    lab = reverse()
+    with pytest.raises(ValueError, match=r"fail\('refusd'\): write one of refused"):
+        lab.upstream("orders").fail("refusd")  # asked by nobody yet
+    request = lab.get("/")
+    with pytest.raises(ValueError, match="refusd"):
+        lab.upstream("orders").fail("refusd")
+    lab.upstream("orders").answer(body=b"reply")
+    assert request.body == b"reply"

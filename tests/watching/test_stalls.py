@@ -10,6 +10,8 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from asyncproxy import Module, Response
+from asyncproxy.polling.errands import Errand
+from asyncproxy.polling.steps import FirstCall
 from asyncproxy.watching.stacks import Call, Stack
 from asyncproxy.watching.stalls import Stalls
 from asyncproxy.working.turns import CallTurn
@@ -161,3 +163,11 @@ def test_it_says_its_state(kept: Kept) -> None:
     kept.begin(1)
     kept.pass_by(2)
     assert repr(kept.stalls) == "<Stalls 1 workers kept for more than 1 s, 1 in all>"
+
+
+def test_a_hook_that_keeps_its_worker_is_told_by_its_name(kept: Kept) -> None:
+    house = House(hello := Hello())
+    errand = Errand(house.flow, house.bindings[0], hello.stop, lambda _: None)
+    kept.begin(1, FirstCall(errand))
+    kept.pass_by(2)
+    assert kept.lines[0].startswith("reverse: stop() has kept its worker for 1.0 s, at ")

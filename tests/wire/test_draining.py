@@ -129,7 +129,7 @@ def test_a_module_that_blocks_for_ever_does_not_keep_the_process(start: Callable
         proxy.process.send_signal(signal.SIGTERM)
         until(lambda: refuses(proxy.port), "it drains")
         proxy.process.send_signal(signal.SIGTERM)
-        assert "Gave up a module that blocks" in ended(proxy, 1)
+        assert "Gave up a module that blocks: tests.wire.modules_under_test:Blocker: GET /blocker" in ended(proxy, 1)
 
 
 def test_a_daemon_serves_drains_and_takes_its_pid_file_away(peers: Peers, tmp_path: Path, reactor_name: str) -> None:
