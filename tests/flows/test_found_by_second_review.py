@@ -257,3 +257,24 @@ def test_what_only_we_may_say_is_not_heard_in_another_spelling(name: bytes) -> N
     house.settle()
     assert b"forged" not in house.upstream().received
     assert b"\r\nX_Other: kept\r\n" in house.upstream().received
+
+
+class ReadsReply(Module):
+    """Reads a reply whole before it passes it on."""
+
+    async def handle(self, request: Request) -> Any:
+        reply = await request.forward()
+        assert await reply.read() == b""
+        return reply
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", b"200 OK"), (b"GET", b"304 Not Modified")])
+def test_a_reply_without_a_body_keeps_the_length_it_tells_though_it_was_read(method: bytes, status: bytes) -> None:
+    house = House(ReadsReply())
+    client = house.connect()
+    client.send(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    house.settle()
+    house.upstream().answer(b"HTTP/1.1 " + status + b"\r\nContent-Length: 500\r\n\r\n")
+    house.settle()
+    assert b"\r\nContent-Length: 500\r\n" in client.received
+    house.assert_nothing_left()
