@@ -14,9 +14,12 @@ from asyncproxy.exchange.headers import RawHeaders
 
 HOP_BY_HOP: Final = (
     *("connection", "keep-alive", "proxy-[^:\r]*", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"),
-    *("expect", "x-forwarded-[^:\r]*", "forwarded"),
+    *("expect", "x[-_]forwarded[-_][^:\r]*", "forwarded"),
 )
-"""What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say."""
+"""What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say.
+
+With underscores too: CGI, and WSGI after it, gives programs the same name for both spellings.
+"""
 
 _FIRST_LETTERS: Final = "".join(sorted({name[0] for name in HOP_BY_HOP} | {"h", "c"}))
 _NOTED: Final = re.compile(

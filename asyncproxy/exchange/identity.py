@@ -27,7 +27,8 @@ class RequestIds:
         self.trusted = trusted
         self.key = name.lower().encode("ascii")
         self._field = b"\r\n" + name.encode("ascii") + b": "
-        self._found = re.compile(rb"(?i:\r\n" + re.escape(self.key) + rb":)[ \t]*([^\r]*)")
+        # CGI, and WSGI after it, gives programs the same name for a field that is spelled with underscores.
+        self._found = re.compile(rb"(?i:\r\n" + re.escape(self.key).replace(rb"\-", b"[-_]") + rb":)[ \t]*([^\r]*)")
 
     def mark(self, request_id: str) -> bytes:
         """The field that tells `request_id`, to be put behind a header block."""

@@ -17,7 +17,7 @@ from asyncproxy.polling.answering import Answering
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK
 from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
-from asyncproxy.polling.unsent import has_unsent
+from asyncproxy.polling.unsent import count_unsent
 
 if TYPE_CHECKING:
     from asyncproxy.polling.listening import Door
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LINGER: Final = 2.0
 """Seconds that a refused body is read and dropped, so that its client gets to see the answer (RFC 9112 section 9.6)."""
 FLUSH: Final = 60.0
-"""Seconds that a client has to take what is left when its connection is to be closed."""
+"""Seconds in which a client has to take something of what is left when its connection is to be closed."""
 
 _CR: Final = 13
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
@@ -45,6 +45,7 @@ class ClientConnection(Answering):
         "_buffer",
         "_continues",
         "_known",
+        "_left",
         "_looping",
         "_paused",
         "_phase",
@@ -71,6 +72,7 @@ class ClientConnection(Answering):
         self._full = False
         self._looping = False
         self._paused = False
+        self._left = 0  # bytes not taken when last looked at, once the connection is to be closed
         self._continues = False
         """Whether the client waits for 100 Continue."""
         self._chunked = False
@@ -126,7 +128,11 @@ class ClientConnection(Answering):
     def expired(self) -> None:
         """A deadline passed: idle for too long, a head or a body that does not come, or a close that hangs."""
         if self._phase == _CLOSING:
-            self.transport.abortConnection()
+            before, self._left = self._left, count_unsent(self.transport)
+            if self._left in (0, before):
+                self.transport.abortConnection()
+            else:  # slow, but it takes what is left
+                self.door.deadlines.set(self, FLUSH)
         elif self._framing is not None:
             self._body_broke(ClientError(408, "the request's body stopped coming"))
         elif self._buffer and self.exchange is None:
@@ -146,7 +152,7 @@ class ClientConnection(Answering):
     @property
     def owes(self) -> bool:
         """Whether the answer has been given, but not all of it is out."""
-        return self._phase == _CLOSING and has_unsent(self.transport)
+        return self._phase == _CLOSING and count_unsent(self.transport) > 0
 
     # Requests in.
 
@@ -246,19 +252,15 @@ class ClientConnection(Answering):
             body.resume()
         try:
             piece = framing.feed(data)
-            self._count_body(len(piece))
+            self._body_size += len(piece)
+            if 0 < self.door.limits.body < self._body_size:
+                raise ClientError(413, f"the request's body is longer than {self.door.limits.body} bytes")
         except FramingError as why:
             self._body_broke(ClientError(400, f"malformed body: {why}"))
         except ClientError as error:
             self._body_broke(error)
         else:
             self._pass_body(framing, body, piece)
-
-    def _count_body(self, size: int) -> None:
-        self._body_size += size
-        limit = self.door.limits.body
-        if limit and self._body_size > limit:
-            raise ClientError(413, f"the request's body is longer than {limit} bytes")
 
     def _pass_body(self, framing: Framing, body: BodyStream | None, piece: bytes) -> None:
         """Hand `piece` to whoever takes the body; after the last one the connection is free for what comes next."""
@@ -386,6 +388,7 @@ class ClientConnection(Answering):
         self.door.deadlines.set(self, FLUSH)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+        self._left = count_unsent(self.transport)
 
     def _linger(self) -> None:
         """End our side, and drop what the client still sends, or its kernel would throw our answer away."""

@@ -6,6 +6,7 @@ block; the client is told to wait meanwhile.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Final, cast
@@ -79,6 +80,7 @@ class Spool:
         if file is None:
             file = cast("IO[bytes]", tempfile.TemporaryFile(prefix="asyncproxy-body-"))  # noqa: SIM115 - the request owns it
         file.writelines(pieces)
+        file.flush()  # it is read by its descriptor
         return file
 
     def _wrote(self, turn: CallTurn) -> None:
@@ -109,20 +111,24 @@ PIECE: Final = 256 * 1024
 
 
 class Unspool:
-    """A body that was collected, on its way again as `stream`: a file is read on a worker, a piece a turn."""
+    """A body that was collected, on its way again as `stream`: a file is read on a worker, a piece a turn.
 
-    __slots__ = ("_file", "_paused", "_reading", "exchange", "stream")
+    It has a place in the file of its own: others may read the same file meanwhile, the module too.
+    """
+
+    __slots__ = ("_at", "_file", "_paused", "_reading", "exchange", "stream")
 
     def __init__(self, exchange: Exchange, file: IO[bytes]) -> None:
         self.exchange = exchange
         self._file: IO[bytes] | None = file
         self._paused = False
         self._reading = False
+        self._at = 0
         if isinstance(file, BytesIO):
             self.stream = BodyStream.whole(file.getvalue())
         else:
             self.stream = BodyStream(self)
-            self._read(0)
+            self._read()
 
     def pause(self) -> None:
         """Whoever takes it is slow."""
@@ -138,21 +144,19 @@ class Unspool:
         """Nobody wants the rest."""
         self._file = None
 
-    def _read(self, start: int | None = None) -> None:
+    def _read(self) -> None:
         if self._file is None:
             return
         self._reading = True
         exchange = self.exchange
-        arguments = (self._file, start)
+        arguments = (self._file, self._at)
         turn = CallTurn(self, self._piece, arguments, exchange.context.copy(), self._came, exchange.flow.seconds)
         exchange.flow.workers.do(turn)
 
     @staticmethod
-    def _piece(file: IO[bytes], start: int | None) -> bytes:
+    def _piece(file: IO[bytes], at: int) -> bytes:
         """On a worker."""
-        if start is not None:
-            file.seek(start)
-        return file.read(PIECE)
+        return os.pread(file.fileno(), PIECE, at)
 
     def _came(self, turn: CallTurn) -> None:
         self._reading = False
@@ -164,6 +168,7 @@ class Unspool:
             self._file = None
             self.stream.end()
         else:
+            self._at += len(turn.value)
             self.stream.feed(turn.value)
             if not self._paused:
                 self._read()

@@ -82,7 +82,8 @@ class Reading(Parked):
         if self.wait.whole and not self._taken:  # it may still be forwarded or relayed; the bytes are not copied
             message.stream = data
             if not isinstance(message, Request):
-                message.own_body = data
+                if not message.bodiless:  # or the length it tells is not of this body
+                    message.own_body = data
             elif message.file is None:
                 message.file = BytesIO(data)
         self.ready(data)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncproxy import Module, Response
+from asyncproxy import Module, Park, Response, gather
 from asyncproxy.exchange.messages import Request
 from tests.fakes import House
 
@@ -126,3 +126,27 @@ def test_a_target_of_its_own_is_sent() -> None:
     house = House(own(target="/other?x=%20"))
     post(house, b"abc")
     assert house.upstream().received.startswith(b"POST /other?x=%20 HTTP/1.1\r\n")
+
+
+class Mirror(Module):
+    """Forwards the whole body to two servers at once."""
+
+    def handle(self, request: Request) -> Any:
+        both = gather(*(request.forward(f"http://127.0.0.1:{port}") for port in (9001, 9002)))
+        return Park(both, resume=self.mirrored)
+
+    def mirrored(self, _request: Request, _woken: Any) -> Any:
+        return Response.text("mirrored")
+
+
+@pytest.mark.parametrize("size", [5, 1_500_000])
+def test_a_body_that_was_collected_goes_to_two_servers_at_once(size: int) -> None:
+    house = House(Mirror(), limits={"spool": "1KiB"})
+    body = (b"".join(b"%09d" % number for number in range(size // 9 + 1)))[:size]
+    client = post(house, body)
+    assert [one.received.partition(b"\r\n\r\n")[2] == body for one in house.network.asked] == [True, True]
+    for upstream in house.network.asked:
+        upstream.answer(OK)
+    house.settle()
+    assert client.body == b"mirrored"
+    house.assert_nothing_left()

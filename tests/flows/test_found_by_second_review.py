@@ -8,6 +8,7 @@ import pytest
 
 from asyncproxy import Module, Response
 from asyncproxy.exchange.messages import Request
+from asyncproxy.polling.accepting import FLUSH
 from tests.fakes import GET, SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -215,4 +216,65 @@ def test_a_client_that_stops_reading_while_it_is_answered_is_heard_no_further_on
     house.upstream().answer(OK)
     house.settle()
     assert client.statuses == [200, 200]
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("fields", [b"Connection: close", b"Content-Length: 9"])
+def test_a_client_that_is_slow_to_take_its_last_answer_is_cut_only_when_it_takes_none_of_it(
+    fields: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [1000]
+    house = House()
+    client = house.connect()
+    client.send(b"PUT / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % fields)  # of whose body nothing comes
+    house.settle()
+    client.slow()
+    monkeypatch.setattr(type(client.wire), "unsent", property(lambda _: left[0]))
+    house.upstream().answer(OK)
+    house.settle()
+    for _ in range(9):
+        left[0] -= 100
+        house.advance(FLUSH)
+        assert not client.wire.aborted
+    house.advance(2 * FLUSH)
+    assert client.wire.aborted
+
+
+def test_connect_to_a_path_is_no_request() -> None:
+    house = House()
+    client = house.connect()
+    client.send(b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    house.settle()
+    assert client.status == 400
+    assert not house.network.asked
+
+
+@pytest.mark.parametrize("name", [b"X_Forwarded_For", b"x-forwarded_host", b"X_Request_ID", b"x-REQUEST_id"])
+def test_what_only_we_may_say_is_not_heard_in_another_spelling(name: bytes) -> None:
+    house = House()
+    client = house.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b: forged\r\nX_Other: kept\r\n\r\n" % name)
+    house.settle()
+    assert b"forged" not in house.upstream().received
+    assert b"\r\nX_Other: kept\r\n" in house.upstream().received
+
+
+class ReadsReply(Module):
+    """Reads a reply whole before it passes it on."""
+
+    async def handle(self, request: Request) -> Any:
+        reply = await request.forward()
+        assert await reply.read() == b""
+        return reply
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", b"200 OK"), (b"GET", b"304 Not Modified")])
+def test_a_reply_without_a_body_keeps_the_length_it_tells_though_it_was_read(method: bytes, status: bytes) -> None:
+    house = House(ReadsReply())
+    client = house.connect()
+    client.send(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    house.settle()
+    house.upstream().answer(b"HTTP/1.1 " + status + b"\r\nContent-Length: 500\r\n\r\n")
+    house.settle()
+    assert b"\r\nContent-Length: 500\r\n" in client.received
     house.assert_nothing_left()

@@ -113,6 +113,17 @@ def test_a_request_that_is_known_is_the_one_that_would_be_read(heads: tuple[byte
     assert KnownRequest(request).again(first, LINE_LIMIT) is not None
 
 
+@given(TARGETS)
+def test_a_known_head_takes_a_target_only_if_it_would_be_read(target: bytes) -> None:
+    known = KnownRequest(parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+    head = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target
+    again = known.again(head, LINE_LIMIT)
+    if again is not None and is_one_head(head):
+        by_reading = read(head)
+        assert by_reading is not None
+        assert again.target == by_reading.target == target
+
+
 @given(altered(REPLIES))
 def test_a_reply_that_is_known_is_the_one_that_would_be_read(replies: tuple[bytes, bytes]) -> None:
     first, second = replies
