@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from asyncproxy import Module, Proxy, on_reactor
+from asyncproxy import Module, Proxy, Request, Response, on_reactor
 from asyncproxy.testing import Lab
 
 SETTINGS = {"server": {"listen": "tcp:0:interface=127.0.0.1"}, "route": [{"module": "status"}]}
@@ -20,6 +20,9 @@ class Lingers(Module):
     """Stops when `gate` fires."""
 
     gate: ClassVar[Deferred[None]]
+
+    def handle(self, request: Request) -> Response:
+        return Response(204)
 
     async def stop(self) -> None:
         await on_reactor(lambda: self.gate)
