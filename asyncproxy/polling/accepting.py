@@ -44,6 +44,7 @@ class ClientConnection(Answering):
         "_body_size",
         "_buffer",
         "_continues",
+        "_held",
         "_known",
         "_looping",
         "_paused",
@@ -73,6 +74,8 @@ class ClientConnection(Answering):
         self._paused = False
         self._continues = False
         """Whether the client waits for 100 Continue."""
+        self._held = False
+        """Whether its next request waits until it has taken its answers; else who never reads would fill our memory."""
         self._chunked = False
         self.status = 0
         self.sent = 0
@@ -127,6 +130,8 @@ class ClientConnection(Answering):
         """A deadline passed: idle for too long, a head or a body that does not come, or a close that hangs."""
         if self._phase == _CLOSING:
             self.transport.abortConnection()
+        elif self._held:
+            self._close()
         elif self._framing is not None:
             self._body_broke(ClientError(408, "the request's body stopped coming"))
         elif self._buffer and self.exchange is None:
@@ -340,6 +345,9 @@ class ClientConnection(Answering):
             self._linger()
         elif not self.request.keep_alive:
             self._close()
+        elif self._full:
+            self._held = True
+            self.door.deadlines.set(self, self.door.keep_alive)
         else:
             self._phase = _IDLE
             door = self.door
@@ -351,6 +359,13 @@ class ClientConnection(Answering):
                 self.transport.resumeProducing()
             if self._buffer and not self._looping:
                 self._read_requests()
+
+    def resumeProducing(self) -> None:
+        """Called by the transport: the client keeps up again."""
+        super().resumeProducing()
+        if self._held and self._phase == _BUSY:
+            self._held = False
+            self._done()
 
     def _closing(self) -> None:
         self._phase = _CLOSING

@@ -624,9 +624,9 @@ def test_everything_tells_what_it_is() -> None:
 def test_a_client_that_did_not_read_its_last_answer_holds_back_the_next_one() -> None:
     house = House()
     client = house.get("/")
-    client.slow()  # its transport says so once, between two responses
     house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     house.settle()
+    client.slow()  # its transport says so once, between two responses
     client.get("/long")
     upstream = house.upstream()
     upstream.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
@@ -637,3 +637,30 @@ def test_a_client_that_did_not_read_its_last_answer_holds_back_the_next_one() ->
     client.fast()
     house.settle()
     assert upstream.wire.reading
+
+
+def test_a_client_that_takes_no_answers_gets_no_more_of_them_until_it_does() -> None:
+    house = House(Echo())
+    client = house.connect()
+    client.slow()
+    client.send(GET * 3)
+    house.settle()
+    assert client.statuses == [200]
+    client.send(GET)
+    house.settle()
+    assert client.statuses == [200]
+    client.fast()
+    house.settle()
+    assert client.statuses == [200] * 4
+    assert not client.closed
+
+
+def test_a_client_that_never_takes_its_answers_is_not_waited_for() -> None:
+    house = House(Echo())
+    client = house.connect()
+    client.slow()
+    client.send(GET * 2)
+    house.settle()
+    house.advance(80)
+    assert client.closed
+    assert client.statuses == [200]
