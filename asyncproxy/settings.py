@@ -192,8 +192,8 @@ class _Reading:
                 return self.choice(values, given, place)
             case kinds.EnumType(cls=cls) if not isinstance(given, cls):
                 return self.choice([member.value for member in cls], given, place)
-            case kinds.AnyType():
-                return _copied(given)
+            case kinds.AnyType() | kinds.CustomType():
+                return _as_given(kind, given)
             case kinds.CollectionType(item_type=item) if isinstance(given, (list, tuple)):
                 return [self.ready(item, one, f"{place}[{index}]") for index, one in enumerate(given)]
             case kinds.DictType(value_type=item) if isinstance(given, Mapping):
@@ -246,6 +246,13 @@ class _Reading:
             elif field.required:
                 self.missing(types[field.name], f"{place}.{key}")
         return ready
+
+
+def _as_given(kind: kinds.AnyType | kinds.CustomType, given: object) -> object:
+    """Raises TypeError for what only a program can give."""
+    if isinstance(kind, kinds.CustomType) and not isinstance(given, kind.cls):
+        raise TypeError(f"nothing in TOML is a {kind.cls.__name__}")
+    return _copied(given)
 
 
 def _copied(value: object) -> object:

@@ -109,6 +109,15 @@ def test_what_is_wrong_with_tables_and_with_modules_is_told_at_once():
     )
 
 
+class Unfinished(Module):
+    """Answers nothing yet."""
+
+
+def test_a_module_that_cannot_answer_is_told_at_start_and_not_to_every_client():
+    with pytest.raises(ConfigurationError, match=r'Unfinished": Unfinished has no handle\(self, request\); write one$'):
+        Proxy(settings(route=[{"module": f"{__name__}:Unfinished"}]))
+
+
 def test_a_route_with_filters_is_refused_rather_than_served_without_them():
     with pytest.raises(
         ConfigurationError, match=r"route\[0\] \(path \"/\"\): filters are not applied by this version yet"

@@ -5,6 +5,7 @@ import enum
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Optional, TypedDict
 
 import msgspec
@@ -254,6 +255,16 @@ def test_a_type_that_no_configuration_can_fill_is_told_with_the_mend() -> None:
         assert place == "either"
         assert words.startswith("a configuration cannot fill its type, ")
         assert words.endswith("; annotate another, or call it _either if it is no setting")
+
+
+def test_a_type_that_only_a_program_can_fill_is_told_so_when_a_file_tries() -> None:
+    class Logs(Module):
+        folder: Path | None = None
+
+    ((place, words),) = problems(Logs, folder="/var/log")
+    assert place == "folder"
+    assert words.endswith("nothing in TOML is a Path; annotate another, or call it _folder if it is no setting")
+    assert Logs(folder=Path("/var/log")).folder == Path("/var/log")
 
 
 def test_settings_are_inherited_and_may_be_given_another_type() -> None:

@@ -10,6 +10,7 @@ from asyncproxy.configuration import ConfigurationError
 from asyncproxy.configuration.settings import Route
 from asyncproxy.discovery import find_module
 from asyncproxy.exchange.routing import Router
+from asyncproxy.module import Module
 from asyncproxy.settings import SettingsError
 
 
@@ -65,7 +66,11 @@ def bind(route: Route, former: Sequence[Bound] = ()) -> Bound:
     for bound in former:
         if bound.serves(route):
             return Bound(route, bound.module)
-    return Bound(route, find_module(route.module)(**route.settings))
+    module = find_module(route.module)(**route.settings)
+    kind = type(module)
+    if kind.handle is Module.handle:
+        raise ValueError(f'module "{route.module}": {kind.__name__} has no handle(self, request); write one')
+    return Bound(route, module)
 
 
 def _bound(routes: Mapping[int, Route], former: Sequence[Bound]) -> tuple[list[Bound], list[str]]:

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from asyncproxy import Module, Proxy, on_reactor
+from asyncproxy import Module, Proxy, Request, Response, on_reactor
 from asyncproxy.service import NotStarted
 from asyncproxy.testing import Lab
 from tests.service.test_reloading import Caller
@@ -22,6 +22,9 @@ class Lingers(Module):
     """Stops when `gate` fires."""
 
     gate: ClassVar[Deferred[None]]
+
+    def handle(self, request: Request) -> Response:
+        return Response(204)
 
     async def stop(self) -> None:
         await on_reactor(lambda: self.gate)
