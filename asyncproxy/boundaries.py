@@ -65,6 +65,10 @@ class Workers(Protocol):
     def waiting(self) -> int:
         """Turns that no worker has begun."""
 
+    @property
+    def backlog(self) -> int:
+        """Turns beyond those that a worker is free for; negative: so many workers are free."""
+
     def do(self, turn: Turn) -> None:
         """Run `turn` as soon as a worker is free; then call its `ran` on the polling thread."""
 

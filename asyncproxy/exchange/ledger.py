@@ -24,12 +24,20 @@ _COLUMN_OF: Final = {
 Spent = tuple[float, float, float, float, float, float]
 
 
-def spent_and_parks(trail: Sequence[Any]) -> tuple[Spent, int]:
-    """`spent` and `parks_in`, for every request: the small forward, which is the hot path, in one look."""
-    if len(trail) == 5 and trail[3] == "UPSTREAM" and trail[1] == "RECEIVING":
+def spent_and_parks(trail: Sequence[Any], at_once: bool = False) -> tuple[Spent, int]:
+    """`spent` and `parks_in`, for every request: the small forward, which is the hot path, in one look.
+
+    `at_once`: no body was collected, its module was called on the polling thread at once, a turn that leaves no step on
+    the trail. What passed until the first step is its work.
+    """
+    if at_once and len(trail) == 5 and trail[3] == "UPSTREAM":
         began, _, parked, _, ended = trail
-        return (parked - began, 0.0, 0.0, 0.0, ended - parked, 0.0), 1
-    return spent(trail), parks_in(trail)
+        return (0.0, 0.0, parked - began, 0.0, ended - parked, 0.0), 1
+    columns = spent(trail)
+    if at_once:
+        receiving, queued, working, *rest = columns
+        columns = (0.0, queued, receiving + working, *rest)  # type: ignore[assignment]
+    return columns, parks_in(trail)
 
 
 def spent(trail: Sequence[Any]) -> Spent:

@@ -46,8 +46,9 @@ class Books:
         """`exchange` has come to its end."""
         trail = exchange.trail
         total = trail[-1] - trail[0]
-        columns, parks = spent_and_parks(trail)
         client, binding = exchange.client, exchange.binding
+        at_once = binding.at_once or not (binding.blocking or binding.is_async or exchange.request.length)
+        columns, parks = spent_and_parks(trail, at_once)
         status, size = (client.status, client.sent) if exchange.started else (0, 0)
         row: RouteTally = binding.tally or self._row(binding)
         row.finished(status, columns, total, parks)

@@ -363,7 +363,7 @@ class Flow:
         if binding.at_once:  # if it waits, the lot says whether there is room
             exchange.call_at_once()
             return
-        if binding.blocking and (self.lot.full or self.workers.waiting >= self.max_queued):
+        if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
             exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return
         if binding.timeout is not None:

@@ -14,7 +14,8 @@ def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[st
     waiting = sorted((exchange for exchange in flow.exchanges if exchange.parked is not None), key=_age)
     total = len(waiting)
     if after is not None:
-        start = next((_age(exchange) for exchange in waiting if exchange.request.id == after), _number(after))
+        # Trusted clients may give one id to several: the last of them, or asking for what comes after would never end.
+        start = max((_age(exchange) for exchange in waiting if exchange.request.id == after), default=_number(after))
         waiting = [exchange for exchange in waiting if _age(exchange) > start]
     return {
         "workers": flow.workers.statistics(),

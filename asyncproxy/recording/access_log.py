@@ -73,6 +73,8 @@ class AccessLog:
         self._taken = 0
         """Lines given to the file."""
         self._failing = False
+        self._behind = False
+        """Whether lines are dropped, since the last time that none waited."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -84,12 +86,19 @@ class AccessLog:
         """Have a line written about `record`, some time soon; never blocks."""
         waiting = self._waiting
         if len(waiting) >= self._limit:
-            self._overflowed += 1
+            self._overflow()
             return
         waiting.append(record)
         if self._asleep:
             self._asleep = False
             self._orders.put(LOOK)
+
+    def _overflow(self) -> None:
+        self._overflowed += 1
+        if not self._behind:
+            self._behind = True
+            words = "The access log {path} does not keep up: {limit} lines wait for its disk, and more are dropped"
+            _log.error(words, path=self._file.path, limit=self._limit)
 
     def reopen(self) -> None:
         """Go on in the file that is at the path now: for rotation by renaming. What came before goes to the old one.
@@ -126,7 +135,7 @@ class AccessLog:
             "written": self._taken - self._file.unwritten,
             "dropped": self.dropped,
             "waiting": self.waiting,
-            "failing": int(self._failing),
+            "failing": int(self._failing or self._behind),
         }
 
     def __repr__(self) -> str:
@@ -209,6 +218,7 @@ class AccessLog:
             _log.info("The access log {path} is written again", path=self._file.path)
         dropped = self.dropped
         if dropped > self._told and not self._waiting:
+            self._behind = False
             lost, self._told = dropped - self._told, dropped
             words = "The access log {path} lost {lost} lines: the disk did not keep up"
             _log.warn(words, path=self._file.path, lost=lost)

@@ -67,6 +67,11 @@ class SteppedWorkers:
         """How many of the waiting turns free workers could begin now."""
         return min(len(self.queue), self.total - len(self.running))
 
+    @property
+    def backlog(self) -> int:
+        """See `boundaries.Workers`."""
+        return len(self.queue) + len(self.running) - self.total
+
     def do(self, turn: Any) -> None:
         """See `boundaries.Workers`."""
         owner = exchange_of(turn)

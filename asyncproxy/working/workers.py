@@ -98,6 +98,11 @@ class Workers:
         """Turns that no worker has begun."""
         return len(self._waiting)
 
+    @property
+    def backlog(self) -> int:
+        """Turns beyond those that a worker is free for, which may not have begun them; negative: so many are free."""
+        return len(self._waiting) + len(self.running) - self.total
+
     def do(self, turn: Turn) -> None:
         """Run `turn` as soon as a worker is free; then call its `ran` on the polling thread."""
         self._waiting.append(turn)

@@ -96,18 +96,30 @@ def test_the_parts_of_a_gather_count_once() -> None:
 
 
 def test_beyond_max_queued_a_request_is_refused_with_503_and_retry_after() -> None:
-    house = House(Plain(), server={"max_queued": 3})
+    house = House(Plain(), server={"workers": 1, "max_queued": 3})
+    busy = house.connect()
+    busy.send(GET)
+    house.workers.take()
     clients = [house.connect() for _ in range(5)]
     for client in clients:
         client.send(GET)
     assert house.workers.statistics()["queued"] == 3
-    assert house.stages() == {"QUEUED": 3}
+    assert house.stages() == {"WORKING": 1, "QUEUED": 3}
     assert [client.status for client in clients] == [None, None, None, 503, 503]
     assert b"too many requests are queued" in clients[4].body
     assert b"\r\nRetry-After: " in clients[4].received
     house.settle()
-    assert [client.status for client in clients[:3]] == [200, 200, 200]
+    assert [client.status for client in (busy, *clients[:3])] == [200] * 4
     house.assert_nothing_left()
+
+
+def test_who_comes_in_a_burst_is_not_refused_while_there_are_workers_that_have_not_woken_yet() -> None:
+    house = House(Plain(), server={"workers": 2, "max_queued": 2})
+    clients = [house.connect() for _ in range(6)]
+    for client in clients:
+        client.send(GET)
+    house.settle()
+    assert [client.status for client in clients] == [200, 200, 200, 200, 503, 503]
 
 
 def test_a_module_that_does_not_block_is_served_though_the_queue_is_full() -> None:

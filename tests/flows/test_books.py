@@ -271,3 +271,21 @@ def test_a_connection_that_asks_nothing_leaves_no_record() -> None:
     house.advance(200)
     assert client.closed
     assert not house.records
+
+
+class Computes(Module):
+    """Holds the polling thread, as it should not."""
+
+    blocking = False
+
+    def handle(self, request: Request) -> Response:
+        """Takes three seconds."""
+        self.proxy.wheel.advance(3)
+        return Response.text("done")
+
+
+def test_what_a_module_does_on_the_polling_thread_is_its_work() -> None:
+    house = House(Computes())
+    house.get()
+    record = record_of(house)
+    assert (record.status, record.spent) == (200, (0.0, 0.0, 3.0, 0.0, 0.0, 0.0))

@@ -424,7 +424,7 @@ def test_a_module_that_raises_is_a_500_without_a_traceback(in_site: Callable[...
 
 def test_when_too_many_wait_a_client_is_told_to_come_again(in_site: Callable[..., InSite]) -> None:
     site = in_site(About())
-    site.house.flow.max_queued = 0
+    site.house.flow.max_queued = -site.house.workers.total  # no room, not even with a free worker
     connection = site.send()
     assert connection.status == 503
     assert b"Retry-After: 1" in connection.head
