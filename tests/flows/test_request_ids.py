@@ -47,6 +47,14 @@ def test_a_trusted_id_is_taken_and_shown() -> None:
     assert request.headers.getall("x-request-id") == ["edge-7"]
 
 
+def test_the_rows_after_an_id_that_several_requests_have_come_to_an_end() -> None:
+    lab = lab_of(trust_request_id=True)
+    for _ in range(5):
+        lab.get("/", headers={"x-request-id": "same"})
+    lab.get("/", headers={"x-request-id": "last"})
+    assert [row["id"] for row in lab.snapshot(2, "same")["parked"]] == ["last"]
+
+
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, 'a"b'])
 def test_a_trusted_id_that_would_garble_a_log_is_replaced(given: str) -> None:
     lab = lab_of(trust_request_id=True)
