@@ -5,14 +5,19 @@ import threading
 from asyncproxy import Module, Request, Response, sleep
 
 
-class StartsBadly(Module):
+class Answers(Module):
+    def handle(self, request: Request) -> Response:
+        return Response.text("here")
+
+
+class StartsBadly(Answers):
     """Cannot start."""
 
     def start(self) -> None:
         raise RuntimeError("no database")
 
 
-class StartsSlowly(Module):
+class StartsSlowly(Answers):
     """Takes its time to start, and says that it has begun, and that it was called off."""
 
     async def start(self) -> None:
@@ -24,13 +29,10 @@ class StartsSlowly(Module):
             print("called off", flush=True)
 
 
-class StopsNever(Module):
+class StopsNever(Answers):
     """Blocks for ever at its end."""
 
     stop_timeout = 0.5
-
-    def handle(self, request: Request) -> Response:
-        return Response.text("here")
 
     def stop(self) -> None:
         threading.Event().wait()
