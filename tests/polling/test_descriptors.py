@@ -207,3 +207,31 @@ async def test_a_port_may_be_stopped_while_it_pauses(reactor):
     await port.stopListening()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
+
+
+def test_of_many_descriptors_a_bounded_number_is_left_to_what_runs():
+    clock, port = Clock(), Port()
+    used = [19_743]
+    watch = Ceiling(clock, lambda: (used[0], 20_000.0))
+    watch.ports.append(port)
+    watch.accepted()
+    assert port.reading
+    used[0] += 1
+    watch.accepted()
+    assert not port.reading
+    watch.stop()
+
+
+def test_a_count_that_takes_long_is_good_for_longer():
+    clock, counts = Clock(), []
+
+    def count():
+        counts.append(clock.seconds())
+        clock.advance(0.01)
+        return 100, 20_000.0
+
+    watch = Ceiling(clock, count)
+    for _ in range(60):
+        watch.accepted()
+        clock.advance(0.1)
+    assert len(counts) == 2
