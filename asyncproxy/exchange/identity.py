@@ -18,17 +18,14 @@ def valid_request_id(value: bytes) -> bool:
 
 
 class RequestIds:
-    """How ids go over the wire: in the field `name`. With `trusted`, one that a client sends is taken if it is valid.
-
-    `key` is the field's name as `without` is to be asked for: when it occurs, in lower case, in a block in lower case.
-    """
+    """How ids go over the wire: in the field `name`. With `trusted`, a valid one that a client sends is taken."""
 
     def __init__(self, name: str = "X-Request-ID", *, trusted: bool = False) -> None:
         self.trusted = trusted
-        self.key = name.lower().encode("ascii")
+        self._key = name.lower().replace("_", "-").encode("ascii")
         self._field = b"\r\n" + name.encode("ascii") + b": "
         # CGI, and WSGI after it, gives programs the same name for a field that is spelled with underscores.
-        self._found = re.compile(rb"(?i:\r\n" + re.escape(self.key).replace(rb"\-", b"[-_]") + rb":)[ \t]*([^\r]*)")
+        self._found = re.compile(rb"(?i:\r\n" + re.escape(self._key).replace(rb"\-", b"[-_]") + rb":)[ \t]*([^\r]*)")
 
     def mark(self, request_id: str) -> bytes:
         """The field that tells `request_id`, to be put behind a header block."""
@@ -46,7 +43,8 @@ class RequestIds:
 
     def without(self, block: bytes) -> bytes:
         """`block` without the field."""
-        return self._found.sub(b"", block)
+        near = block.lower().replace(b"_", b"-")  # the pattern takes five times as long to find nothing
+        return self._found.sub(b"", block) if self._key in near else block
 
     def __repr__(self) -> str:
-        return f"<RequestIds in {self.key.decode()}{', clients trusted' if self.trusted else ''}>"
+        return f"<RequestIds in {self._key.decode()}{', clients trusted' if self.trusted else ''}>"

@@ -71,12 +71,9 @@ class Answering(Due):
         self._chunked = False
         self.status = status
         self.sent = len(body)
-        mark = request.mark
-        if mark and self.door.id_key in block.lower():
-            block = self._without_id(block)
         plain = request.keep_alive and request.minor == 1 and self._framing is None and self.door.open
         options = b"" if plain else self._options()
-        self.transport.write(b"%b%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, mark, options, body))
+        self.transport.write(b"%b%b%b%b\r\n\r\n%b" % (_STATUS_LINES[status], block, request.mark, options, body))
         self._done()
 
     def begin(self, status: int, block: bytes, producer: Producer, *, told: bool) -> None:
@@ -87,14 +84,8 @@ class Answering(Due):
             self.request.keep_alive = False
         self.status = status
         self.sent = 0
-        if self.request.mark:
-            block = self._without_id(block) + self.request.mark
-        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[status], block, self._options()))
-
-    def _without_id(self, block: bytes) -> bytes:
-        """`block` without what an upstream or a module says of the request's id, which is ours to say."""
-        assert self.door.ids is not None
-        return self.door.ids.without(block)
+        head = (_STATUS_LINES[status], block, self.request.mark, self._options())
+        self.transport.write(b"%b%b%b%b\r\n\r\n" % head)
 
     def _options(self) -> bytes:
         """What a head says of framing and connection besides the length; it is said here and nowhere else."""

@@ -59,7 +59,6 @@ class Door:
         self.limit(limits)
         self.lead(find, only, by_host)
         ids = self.ids = flow.ids
-        self.id_key = b"" if ids is None else ids.key
         self._marks = b"" if ids is None else ids.marks(flow.prefix)
         self._takes_ids = ids is not None and ids.trusted
         self.open = True

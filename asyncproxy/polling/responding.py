@@ -27,7 +27,7 @@ def respond(exchange: Exchange, response: Response) -> None:
     if isinstance(response, Reply) and response.own_body is None:
         _relay(exchange, response)
         return
-    block = without_length(Block(response.headers.raw).passed)
+    block = _without_id(exchange, without_length(Block(response.headers.raw).passed))
     body = response.body
     if isinstance(body, str):
         body = body.encode()
@@ -66,7 +66,7 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
 
 def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
-    block = reply.passed + VIA if reply.own_headers is None else _block(reply)
+    block = reply.passed + VIA if reply.own_headers is None else _block(exchange, reply)
     if reply.bodiless:
         block = _length_of_none(exchange, reply, block)
     exchange.client.answer(reply.status, block, reply.stream)
@@ -76,14 +76,14 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
     stream = reply.stream
     if type(stream) is bytes:
         exchange.started = True
-        block = _block(reply)
+        block = _block(exchange, reply)
         if reply.bodiless:
             block = _length_of_none(exchange, reply, block)
         exchange.client.answer(reply.status, block, stream)
         return
     if stream.taken:
         raise ModuleError(f"{exchange.binding.name}: the reply's body was read in pieces and cannot be sent again")
-    block = _block(reply)
+    block = _block(exchange, reply)
     exchange.started = True
     if _bodiless(exchange, reply) and not reply.bodiless:  # its module has changed its status
         stream.drop()
@@ -94,13 +94,19 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
     stream.attach(exchange.client)
 
 
-def _block(reply: Reply) -> bytes:
+def _block(exchange: Exchange, reply: Reply) -> bytes:
     """The fields as a module left them; but the body is the upstream's still, and so is its length."""
     via = b"" if type(reply) is Rendered else VIA
     if reply.own_headers is None:
-        return reply.passed + via
-    block = without_length(Block(reply.own_headers.raw).passed) + via
+        return (reply.passed if via else _without_id(exchange, reply.passed)) + via
+    block = _without_id(exchange, without_length(Block(reply.own_headers.raw).passed)) + via
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
+
+
+def _without_id(exchange: Exchange, block: bytes) -> bytes:
+    """`block` without what a module says of the request's id, which is ours to say; of a reply's it is gone already."""
+    ids = exchange.flow.ids
+    return block if ids is None or not exchange.request.mark else ids.without(block)
 
 
 def _length_of_none(exchange: Exchange, reply: Reply, block: bytes) -> bytes:

@@ -128,6 +128,10 @@ class UpstreamConnection(Due):
             return
         head = parse_reply(data[:end], self._method)
         rest = data[end:]
+        forwarding = self.forwarding
+        ids = None if forwarding is None else forwarding.owner.flow.ids
+        if ids is not None:  # what the server says of the request's id: it is ours to tell
+            head.passed = ids.without(head.passed)
         if self.served and KnownReply.repeats(head):
             self._known = KnownReply(data[:end], head)
         if head.status < 200:

@@ -44,7 +44,9 @@ def default_proxy(reactor: Any) -> Proxy:
     """The proxy whose rooms modules use in Sites of `reactor`, unless they have one of their own; it is started."""
     proxy = _defaults.get(reactor)
     if proxy is None:
-        proxy = _defaults[reactor] = Proxy(Settings(server=Server(listen=()), route=()), reactor)
+        proxy = _defaults[reactor] = Proxy(
+            Settings(server=Server(listen=(), request_id_header=None), route=()), reactor
+        )
         proxy.start()  # nothing listens and no module is started, so nothing can fail
         reactor.addSystemEventTrigger("before", "shutdown", proxy.stop)  # the one phase that waits for a Deferred
     return proxy

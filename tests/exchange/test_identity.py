@@ -34,3 +34,8 @@ def test_a_block_loses_every_id_and_nothing_else() -> None:
 
 def test_a_name_is_no_pattern() -> None:
     assert RequestIds("X.Y").without(b"\r\nX.Y: 1\r\nXaY: 2") == b"\r\nXaY: 2"
+
+
+def test_a_name_and_what_is_spelled_like_it_for_programs_are_the_same() -> None:
+    for name in ("X-Trace", "x_trace"):
+        assert RequestIds(name).without(b"\r\nX_TRACE: 1\r\nx-trace: 2\r\nXtrace: 3") == b"\r\nXtrace: 3"
