@@ -32,13 +32,19 @@ def until(condition: Callable[[], Any], what: str | Callable[[], str] = "", pati
     return value
 
 
+_unused = iter(random.SystemRandom().sample(range(15000, 32000), 17000))
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, outside of what the kernel gives to outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(15000, 32000)
+    """A port of 127.0.0.1 that nobody listens on, outside of what the kernel gives to outgoing connections.
+
+    None is given twice in one process: whoever was given it may not listen yet.
+    """
+    for port in _unused:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("every port below 32000 was given away or is in use")
 
 
 class Wire:
