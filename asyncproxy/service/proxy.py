@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,10 +14,11 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from asyncproxy.boundaries import Surroundings
+from asyncproxy.boundaries import Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.exchange.tickets import Receipt, TicketLimits
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
@@ -32,9 +34,11 @@ from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
+from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
+from asyncproxy.resuming import Resumer
 from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
@@ -104,7 +108,9 @@ class Proxy:
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
-        around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
+        self.tickets: Tickets = MemoryTickets(clock, ticket_limits(self.settings))
+        self._resumer = Resumer(self.deliveries, self.tickets)
+        around = Surroundings(self.deliveries, self.upstreams, self.tickets, reactor, self.fetcher)
         limits: dict[str, Any] = {
             "max_queued": server.max_queued,
             "spool_in_memory": self.settings.limits.spool,
@@ -127,6 +133,7 @@ class Proxy:
             bound.tally = None  # the books are new
         try:
             self.workers.start()
+            self._resumer.open()
             if self.settings.server.stall is not None:
                 self.watchdog.start()
             self._open_access_log()
@@ -206,6 +213,14 @@ class Proxy:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
+    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
+        """As `asyncproxy.resume`, of this proxy alone; `by` is who resumes, for whoever comes second. Any thread."""
+        return self._resumer.resume(name, value, bind, by)
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`; see `boundaries.Tickets.look`."""
+        return self.tickets.look(name)
+
     # Another configuration.
 
     def reload(self, settings: Source | None = None) -> Deferred[Change]:
@@ -227,6 +242,7 @@ class Proxy:
         former, self.bindings = self.bindings, bindings
         self.settings = settings
         self.lot.limit = settings.server.max_parked
+        self.tickets.limit(ticket_limits(settings))
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
@@ -303,6 +319,7 @@ class Proxy:
             exchange.left()
         began = time.monotonic()
         await self._let_finish(began)
+        self._resumer.close()
         self._retiring.stop()
         await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
@@ -338,6 +355,12 @@ def request_ids(server: Server) -> RequestIds | None:
     """How requests' ids are told, by the settings."""
     name = server.request_id_header
     return None if name is None else RequestIds(name, trusted=server.trust_request_id)
+
+
+def ticket_limits(settings: Settings) -> TicketLimits:
+    """What is kept of tickets, by the settings."""
+    kept = settings.tickets
+    return TicketLimits(kept.remember, kept.settled, kept.max_remembered, kept.max_settled, kept.value)
 
 
 async def _stop_listening(ports: list[Any]) -> None:
