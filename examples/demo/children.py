@@ -71,6 +71,11 @@ def twistd() -> list[str]:
     return [str(beside) if beside.exists() else shutil.which("twistd") or "twistd"]
 
 
+def asyncproxy(config: Path) -> list[str]:
+    """The command that runs the proxy in the foreground."""
+    return [*twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
+
+
 @dataclass
 class Child:
     """A process that we started, and all that it started in turn."""
@@ -176,6 +181,20 @@ def wait_until_listening(child: Child, port: int, seconds: float = 20.0) -> None
             return
         time.sleep(0.02)
     raise RuntimeError(f"nothing listens on port {port}: {child.said()}")
+
+
+def start_listening(
+    argv: Sequence[str], *ports: int, log: Path | None = None, cpus: Iterable[int] | None = None
+) -> Child:
+    """Start a server that is to listen on `ports`; returns when it does, and leaves none behind that does not."""
+    child = start(argv, log=log, cpus=cpus)
+    child.port = ports[0]
+    with contextlib.ExitStack() as unless_it_listens:
+        unless_it_listens.callback(child.stop)
+        for port in ports:
+            wait_until_listening(child, port)
+        unless_it_listens.pop_all()
+    return child
 
 
 def children_of(pid: int) -> list[int]:
