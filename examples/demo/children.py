@@ -7,6 +7,7 @@ do so, the kernel ends its children (Linux), and the upstream ends by itself whe
 import contextlib
 import ctypes
 import os
+import random
 import resource
 import shutil
 import signal
@@ -22,11 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 
 
+_unused = iter(random.SystemRandom().sample(range(15000, 32000), 17000))
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections.
+
+    None is given twice in one process: whoever was given it may not listen yet.
+    """
+    for port in _unused:
+        with contextlib.suppress(RuntimeError):
+            must_be_free(port)
+            return port
+    raise RuntimeError("every port from 15000 to 31999 was given away or is in use")
 
 
 def must_be_free(port: int) -> None:
