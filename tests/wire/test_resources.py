@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -51,16 +50,6 @@ module = "resource"
 settings = {{ wsgi = "{HERE}:wsgi", threads = 2 }}
 """)
     return made
-
-
-@pytest.fixture
-def curl() -> str:
-    found = shutil.which("curl")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("curl is not installed")
-        pytest.skip("curl is not installed")
-    return found
 
 
 def notes(proxy: Proxy) -> list[str]:
