@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
 
 
-class Scene(Module):
+class Scene(Module, ABC):
     """A module that waits once, and what wakes it."""
 
     request = GET
@@ -49,14 +50,14 @@ class Scene(Module):
             raise
         return self.respond(value)
 
-    def wait(self, request: Request) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def wait(self, request: Request) -> Any: ...
 
     def respond(self, _value: Any) -> Any:
         return Response.text("done")
 
-    def wake(self, house: House) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def wake(self, house: House) -> None: ...
 
     def send_body(self, house: House) -> None:
         """Once: what is sent after it would be another request."""
