@@ -42,6 +42,8 @@ class Resumer:
 
     def resume(self, name: str, value: Any, bind: str | None = None, by: str = "") -> Future[Receipt]:
         """As the function `resume`, for this proxy; `by` says who resumes."""
+        if self not in _running():
+            raise RuntimeError(f"resume({name!r}): the proxy does not run")
         checked_name(name)
         json = msgspec.json.encode(value)
         future: Future[Receipt] = Future()

@@ -68,6 +68,7 @@ class Proxy:
         self._ended: Deferred[list[str]] | None = succeed([])
         """Once it is to stop, or is not started: what fires when it has."""
         self._drain: Drain | None = None
+        self._resumer: Resumer | None = None
         self._patience = JOIN_PATIENCE
         self._serves = False
         self.access_log: AccessLog | None = None
@@ -107,7 +108,6 @@ class Proxy:
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
         self.tickets: Tickets = MemoryTickets(clock, ticket_limits(self.settings))
-        self._resumer = Resumer(self.deliveries, self.tickets)
         around = Surroundings(self.deliveries, self.upstreams, self.tickets, reactor, self.fetcher)
         limits: dict[str, Any] = {
             "max_queued": server.max_queued,
@@ -131,6 +131,7 @@ class Proxy:
             bound.tally = None  # the books are new
         try:
             self.workers.start()
+            self._resumer = Resumer(self.deliveries, self.tickets)
             self._resumer.open()
             if self.settings.server.stall is not None:
                 self.watchdog.start()
@@ -201,6 +202,8 @@ class Proxy:
 
     def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
         """As `asyncproxy.resume`, of this proxy alone; `by` is who resumes, for whoever comes second. Any thread."""
+        if self._resumer is None:
+            raise RuntimeError(f"resume({name!r}): the proxy was not started")
         return self._resumer.resume(name, value, bind, by)
 
     def ticket(self, name: str) -> Deferred[dict[str, Any]]:
@@ -293,7 +296,8 @@ class Proxy:
             exchange.left()
         began = time.monotonic()
         await self._let_finish(began)
-        self._resumer.close()
+        if self._resumer is not None:
+            self._resumer.close()
         self._retiring.stop()
         await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
