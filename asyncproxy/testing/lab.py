@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
 from asyncproxy.exchange.tickets import Receipt
+from asyncproxy.service.binding import Bound
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back

@@ -346,8 +346,12 @@ def test_a_remembered_value_for_another_question_is_dropped(quoted: str | None) 
     desk.book.resume("t", b"1", quoted)
     assert desk.book.claim("t", "digest", desk.holder) is None
     assert desk.book.look("t") | {"since_s": 0} == {
-        "ticket": "t", "state": PARKED, "how": "r1 waits for it",
-        "generation": 1, "bound": True, "since_s": 0,
+        "ticket": "t",
+        "state": PARKED,
+        "how": "r1 waits for it",
+        "generation": 1,
+        "bound": True,
+        "since_s": 0,
     }
     assert desk.book.resume("t", b"2", "digest")[1] is desk.holder
 
