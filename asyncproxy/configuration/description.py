@@ -15,6 +15,9 @@ from asyncproxy.settings import reader
 def describe(settings: Settings) -> str:
     """What ``--check`` prints: listeners, routes in order of precedence, and what differs from the defaults."""
     parts = [_columns(_listeners(settings)), _columns([_ROUTE_HEAD, *_route_rows(settings)])]
+    long_waits = _long_waits(settings)
+    if long_waits:
+        parts.append("while a client waits\n" + _columns(long_waits, "  "))
     changed = _changed(settings)
     if changed:
         parts.append("not the default\n" + _columns(changed, "  "))
@@ -49,6 +52,21 @@ def _route_rows(settings: Settings) -> list[Sequence[str]]:
         )
         for route in by_precedence(settings.route)
     ]
+
+
+def _long_waits(settings: Settings) -> list[Sequence[str]]:
+    return [
+        (route.path, route.host or "any", f"{_KEPT_BY[route.keep_alive]} every {duration_text(route.keep_alive_every)}")
+        for route in by_precedence(settings.route)
+        if route.keep_alive != "off"
+    ]
+
+
+_KEPT_BY: Final = {
+    "sse": "sse: a comment of an event stream",
+    "json": "json: white space before JSON",
+    "102": "102 Processing",
+}
 
 
 def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:
