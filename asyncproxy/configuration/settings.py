@@ -146,6 +146,11 @@ class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `request.forward()` uses: the name of an ``[upstream.NAME]``, or a URL for a group of one server."""
     timeout: SecondsOrNone = None
     """From the request's head to the last byte of its response; beyond, 504, or the connection is cut."""
+    keep_alive: Annotated[Literal["sse", "json", "102", "off"], read_by(values.keep_alive)] = "off"
+    """What a client gets while it waits for its response, so that nobody takes the connection for dead: comments of an
+    event stream (``"sse"``), white space before JSON (``"json"``), or heads of 102 Processing (``"102"``)."""
+    keep_alive_every: Seconds = 15.0
+    """How often it gets that."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
     """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}
