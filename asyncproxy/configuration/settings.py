@@ -120,6 +120,8 @@ class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `request.forward()` uses: the name of an ``[upstream.NAME]``, or a URL for a group of one server."""
     timeout: SecondsOrNone = None
     """From the request's head to the last byte of its response; beyond, 504, or the connection is cut."""
+    server_timing: bool = False
+    """Whether responses tell their client in ``Server-Timing`` where the request's time went."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
     """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}

@@ -32,7 +32,10 @@ class Bound:
         self.timeout = route.timeout
         self.settings = route.settings
         self.tally: Any = None
-        self.at_once = not (self.blocking or self.is_async or self.whole_body or self.timeout is not None)
+        self.server_timing = route.server_timing
+        self.at_once = not (
+            self.blocking or self.is_async or self.whole_body or self.timeout is not None or self.server_timing
+        )
 
     def serves(self, route: Route) -> bool:
         """Whether `route` asks for what this one's module was made for: it may keep it, and its state."""
