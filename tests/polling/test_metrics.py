@@ -86,10 +86,10 @@ class WorksHere(Works):
 
 def test_time_on_workers_and_time_parked_are_told_where_there_was_some() -> None:
     house = House(modules={"/works/": Works(), "/here/": WorksHere()})
-    house.lot.seconds = house.wheel.seconds
+    house.clock = house.lot.clock = house.wheel
     for path in ("/works/", "/here/"):
         house.get(path)
-    house.advance(60)
+        house.advance(61)
     told = read(house)
     for path in ("/works/", "/here/"):
         assert (told["parked_seconds_sum", path], told["parked_seconds_count", path]) == (60, 1)
@@ -107,7 +107,6 @@ def test_a_park_that_its_client_left_is_told() -> None:
             return sleep(600)
 
     house = House(SleepsHere())
-    house.lot.seconds = house.wheel.seconds
     client = house.get()
     house.advance(3)
     client.leave()
