@@ -250,8 +250,8 @@ def test_a_mistake_is_told_with_its_place_and_its_mend(tables, problem):
         ({"settings": 5}, "route[1].settings: expected a table, not 5"),
         (
             {"strip_prefix": True},
-            "route[1].strip_prefix: unknown key; known are path, host, methods, module, upstream, timeout, filters, "
-            "settings; a module's own keys go in settings",
+            "route[1].strip_prefix: unknown key; known are path, host, methods, module, upstream, timeout, "
+            "server_timing, filters, settings; a module's own keys go in settings",
         ),
         (
             {"upstream": "order"},
