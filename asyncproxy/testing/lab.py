@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -12,6 +13,7 @@ from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.tickets import Receipt
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
@@ -84,6 +86,7 @@ class Lab:
         for module in self.modules:
             module.proxy = self
         self._run(self.house.hooks.start(source.bindings))
+        self.house.resumer.open()
 
     @property
     def module(self) -> Any:
@@ -228,6 +231,17 @@ class Lab:
         clock.move_to(end)
         self.settle()
 
+    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
+        """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
+        future = self.house.resume(name, value, bind=bind, by=by)
+        self._after_call()
+        return future
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`: its ``state``, and ``how`` it came to it."""
+        self._look()
+        return self.house.ticket(name)
+
     # What there is to see.
 
     def parked(self) -> list[dict[str, Any]]:
@@ -332,6 +346,7 @@ class Lab:
         for request in self.requests:
             if not request.left and request.client.wire.open:
                 request.leave()
+        self.house.resumer.close()
         self.house.shut_down()
         self.settle()
         for exchange in self.house.flow.exchanges:
