@@ -6,15 +6,19 @@ be so. Pure but for `advise`, which looks.
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from asyncproxy.console.erlang import smallest_pool, waiting_probability
-from asyncproxy.console.looks import Requests, Span, span
+from asyncproxy.console.looks import NotComparable, Requests, Span, span
+from asyncproxy.exchange.units import duration
 
 BOUND: Final = 0.05
 """The probability with which a turn may have to wait for a worker."""
@@ -26,12 +30,21 @@ SPARE: Final = 4
 """Workers more than needed that are nothing to talk about."""
 LONG: Final = 0.05
 """Seconds of a turn from which on it is asked what its worker does all the time."""
+STATUS: Final = "/status.json?limit=0"
+"""What is looked at: totals, and no rows of what is parked."""
 RIGHT, TOO_FEW, TOO_MANY, UNKNOWN = "right", "too few", "too many", "not enough data"
 _MARGIN: Final = 9
 _WIDTH: Final = 79
 _TIED: Final = re.compile(r"(?<=[\d=]) | (?==)")
 """Blanks that no line is broken at: 5 % and workers = 8 are one word each."""
 _TIE: Final = "\N{NO-BREAK SPACE}"
+
+
+class Asked(Protocol):
+    """The admin listener, as far as it is asked here."""
+
+    def get(self, path: str) -> Any:
+        """What is at `path`, read as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,10 @@ class Advice:
             for number, line in enumerate(wrap(whole, _WIDTH - _MARGIN, break_long_words=False)):
                 lines.append((indent if number else about.ljust(_MARGIN)) + line.replace(_TIE, " "))
         return "\n".join(lines)
+
+    def statistics(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        return {"verdict": self.verdict, "workers": self.workers, "findings": dict(self.findings)}
 
     def __getitem__(self, about: str) -> str:
         """The words of a finding; KeyError if there is none of it."""
@@ -90,15 +107,35 @@ def judge(load: float, workers: int, waited: float = 0.0) -> tuple[str, int]:
     return RIGHT, workers
 
 
-def advise(
-    look: Callable[[], Mapping[str, Any]], watch: float = 0.0, sleep: Callable[[float], None] = time.sleep
-) -> str:
-    """What to tell of a proxy that `look` gives the status of: since its start, or in the next `watch` seconds."""
-    first = look()
-    if not watch:
-        return str(advice(first))
-    sleep(watch)
-    return str(advice(look(), first))
+def advise_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``advise``."""
+    words = "judge by what happens in that time, such as 60s, and not by all since the proxy's start"
+    parser.add_argument("--watch", metavar="TIME", type=_duration, default=0.0, help=words)
+
+
+def advise(admin: Asked, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Say what the pool of workers should be; gives the exit status."""
+    first = admin.get(STATUS)
+    try:
+        if args.watch:
+            if sys.stderr.isatty():
+                print(f"watching for {_lasting(args.watch)} ...", file=sys.stderr)
+            sleep(args.watch)
+            found = advice(admin.get(STATUS), first)
+        else:
+            found = advice(first)
+    except NotComparable as why:
+        print(f"asyncproxy: {why}", file=sys.stderr)
+        return 1
+    print(json.dumps(found.statistics(), indent=2) if args.json else found)
+    return 0
+
+
+def _duration(text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as why:
+        raise argparse.ArgumentTypeError(str(why)) from None
 
 
 def _too_little(seen: Span) -> Iterator[tuple[str, str]]:

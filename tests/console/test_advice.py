@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncproxy import Module, Request, Response
-from asyncproxy.console.advice import BOUND, FULL, RIGHT, TOO_FEW, TOO_MANY, UNKNOWN, advice, advise, judge
+from asyncproxy.console.advice import (
+    BOUND,
+    FULL,
+    RIGHT,
+    TOO_FEW,
+    TOO_MANY,
+    UNKNOWN,
+    advice,
+    advise,
+    advise_arguments,
+    judge,
+)
 from asyncproxy.console.erlang import waiting_probability
 from asyncproxy.console.looks import NotComparable
 from asyncproxy.testing import Lab
@@ -219,17 +232,68 @@ def test_what_is_no_status_is_told(found: Any) -> None:
         advice(found)
 
 
-def test_watching_looks_twice_and_waits_between() -> None:
-    looks = iter([status(uptime_s=50.0), status(row(), uptime_s=60.0)])
+class Looks:
+    """An admin listener that shows one status after the other."""
+
+    def __init__(self, *shown: Any) -> None:
+        self.shown = list(shown)
+        self.asked: list[str] = []
+
+    def get(self, path: str) -> Any:
+        self.asked.append(path)
+        return self.shown.pop(0)
+
+
+def command(*arguments: str) -> Namespace:
+    parser = ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    advise_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_watching_looks_twice_and_waits_between(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = Looks(status(uptime_s=50.0), status(row(), uptime_s=60.0))
     slept: list[float] = []
-    told = advise(lambda: next(looks), 10, slept.append)
+    assert advise(looks, command("--watch", "10s"), slept.append) == 0
     assert slept == [10]
-    assert told.startswith("Seen     1,000 requests ended in 10.0 s;")
+    assert looks.asked == ["/status.json?limit=0"] * 2
+    told = capsys.readouterr()
+    assert told.out.startswith("Seen     1,000 requests ended in 10.0 s;")
+    assert told.err == ""
 
 
-def test_without_watching_one_look_is_enough() -> None:
-    looks = iter([status(row())])
-    assert "since the start 100.0 s ago" in advise(lambda: next(looks), sleep=lambda _: pytest.fail("it sleeps"))
+def test_a_person_is_told_for_how_long_it_watches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    advise(Looks(status(uptime_s=50.0), status(row(), uptime_s=350.0)), command("--watch", "5m"), lambda _: None)
+    assert capsys.readouterr().err == "watching for 5.0 min ...\n"
+
+
+def test_without_watching_one_look_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    assert advise(Looks(status(row())), command(), lambda _: pytest.fail("it sleeps")) == 0
+    assert "since the start 100.0 s ago" in capsys.readouterr().out
+
+
+def test_programs_get_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert advise(Looks(status(row(working=400.0), load=4.0)), command("--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["verdict"], told["workers"]) == ("too few", 9)
+    assert told["findings"]["Next"] == "write workers = 9 in [server], restart, and ask again."
+
+
+def test_what_cannot_be_judged_is_said_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = Looks(status(uptime_s=3000.0), status(uptime_s=3.0))
+    assert advise(looks, command("--watch", "1m"), lambda _: None) == 1
+    told = capsys.readouterr()
+    assert told.err == "asyncproxy: the proxy was started anew between the two looks: ask again\n"
+    assert told.out == ""
+
+
+def test_a_time_without_its_unit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command("--watch", "10")
+    assert 'has no unit; write "10s" or' in capsys.readouterr().err
 
 
 class Hello(Module):
