@@ -252,11 +252,9 @@ def _right(seen: Span, workers: int) -> Iterator[tuple[str, str]]:
 
 def _too_few(seen: Span, workers: int) -> Iterator[tuple[str, str]]:
     if seen.busy >= FULL:
-        why = (
-            "all are busy nearly all the time, and what waits outside cannot be seen. Begin with twice as many, or more"
-        )
+        why = f"all are busy nearly all the time, and what waits outside cannot be seen; begin with {workers}"
     elif waiting_probability(seen.workers, seen.load) <= BOUND:
-        why = "there are enough on average, but requests come in bursts, of which many wait. Try half as many again"
+        why = "there are enough on average, but requests come in bursts, and many wait; try half as many again"
     else:
         now = f"a turn has to wait with a probability of {_odds(seen.workers, seen)}, and {_share(BOUND)} is the bound"
         why = f"{now}; with {workers} it is {_odds(workers, seen)}"

@@ -122,8 +122,7 @@ def test_a_pool_that_is_always_busy_is_too_small_though_nothing_ends() -> None:
     assert (told.verdict, told.workers) == (TOO_FEW, 10)
     assert told["Who"] == "turns of requests that have not ended, or of none."
     assert told["Verdict"] == (
-        "Too few workers: all are busy nearly all the time, and what waits outside cannot be seen. "
-        "Begin with twice as many, or more."
+        "Too few workers: all are busy nearly all the time, and what waits outside cannot be seen; begin with 10."
     )
 
 
@@ -132,8 +131,8 @@ def test_requests_that_wait_though_there_are_workers_come_in_bursts() -> None:
     assert (told.verdict, told.workers) == (TOO_FEW, 8)
     assert told["Waits"] == "30 % of the requests waited more than 10 ms for workers; the average of all is 20 ms."
     assert told["Verdict"] == (
-        "Too few workers: there are enough on average, but requests come in bursts, of which many wait. "
-        "Try half as many again."
+        "Too few workers: there are enough on average, but requests come in bursts, and many wait; "
+        "try half as many again."
     )
 
 
