@@ -107,15 +107,15 @@ class RouteTally:
         durations = self.durations  # as `Histogram.add`, without the calls
         durations.counts[bisect_left(BOUNDS, total)] += 1
         durations.sum += total
-        _, queued, _, parked, upstream, _ = spent
+        upstream = spent[4]
         if upstream:
             waits = self.upstream_waits
             waits.counts[bisect_left(BOUNDS, upstream)] += 1
             waits.sum += upstream
-        if queued:
-            self.queue_waits.add(queued)
-        if parked:
-            self.park_waits.add(parked)
+        if spent[1]:
+            self.queue_waits.add(spent[1])
+        if spent[3]:
+            self.park_waits.add(spent[3])
         if parks:
             self.parks += parks
 
