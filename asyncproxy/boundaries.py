@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from asyncproxy.exchange.tickets import Holder, Receipt, TicketLimits
+    from asyncproxy.exchange.tickets import Holder, Once, Receipt, TicketLimits
 
 
 class DelayedCall(Protocol):
@@ -146,10 +146,13 @@ class Tickets(Protocol):
     def withdraw(self, name: str, holder: Holder, why: str) -> None:
         """`holder` waits no more; whoever resumes it later reads `why`. Nothing if it was resumed."""
 
-    def resume(self, name: str, value: bytes, bind: str | None = None, by: str = "") -> Deferred[Receipt]:
+    def resume(
+        self, name: str, value: bytes, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Deferred[Receipt]:
         """Give `value`, JSON, to whoever waits for `name`, or keep it for whoever will.
 
-        `bind` is the digest that is quoted, `by` who resumes. Fails with `TicketRefused` or `Overloaded`.
+        `bind` is the digest that is quoted, `by` who resumes; with `once`, a mark and for how many seconds it is good,
+        a mark resumes a single time. Fails with `TicketRefused` or `Overloaded`.
         """
 
     def look(self, name: str) -> Deferred[dict[str, Any]]:

@@ -12,9 +12,14 @@ from asyncproxy.exchange.units import duration_text, size_text
 from asyncproxy.settings import reader
 
 
-def describe(settings: Settings) -> str:
-    """What ``--check`` prints: listeners, routes in order of precedence, and what differs from the defaults."""
+def describe(settings: Settings, tickets: Sequence[Sequence[str]] = ()) -> str:
+    """What ``--check`` prints: listeners, routes in order of precedence, and what differs from the defaults.
+
+    `tickets` are rows about those that modules wait for, below a row of headings.
+    """
     parts = [_columns(_listeners(settings)), _columns([_ROUTE_HEAD, *_route_rows(settings)])]
+    if tickets:
+        parts.append("tickets seen in the modules\n" + _columns(tickets, "  "))
     changed = _changed(settings)
     if changed:
         parts.append("not the default\n" + _columns(changed, "  "))
@@ -81,6 +86,8 @@ def said(kind: Any, value: Any) -> str:
         return duration_text(value) if value else "off"
     if read in (values.some_bytes, values.bytes_or_zero):
         return size_text(value) if value else "no limit" if read is values.bytes_or_zero else "0B"
+    if read is values.keys:
+        return f"{len(value)}, not shown" if value else "none"
     return str(value)
 
 

@@ -97,6 +97,17 @@ class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tickets at once of which is known that they were settled, and of which that they lapsed; the eldest give way."""
     value: Bytes = 64 * 1024
     """The longest value, as JSON; beyond, 413."""
+    url: Annotated[str | None, read_by(values.base_url)] = None
+    """What signed links begin with, as their readers reach this proxy; by default where it listens first."""
+    keys: Annotated[tuple[str, ...], read_by(values.keys)] = ()
+    """What links are signed with: the first signs, all are believed. Without, links work until the proxy ends."""
+
+    def __repr__(self) -> str:
+        """Without the keys: settings are printed when something is wrong."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "keys"}
+        return (
+            f"Tickets({', '.join(f'{name}={value!r}' for name, value in shown.items())}, keys={len(self.keys)} hidden)"
+        )
 
 
 class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,6 +16,8 @@ from asyncproxy.exchange.units import duration, size
 from asyncproxy.settings import shown
 
 ENDPOINT: Final = "tcp:8080:interface=127.0.0.1"
+KEY_LENGTH: Final = 16
+"""Characters that a key must have to be believed a secret."""
 
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
 _HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
@@ -135,6 +137,21 @@ def token(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be text of visible ASCII characters without spaces, and not empty")
     return value
+
+
+def keys(value: object) -> tuple[str, ...]:
+    """Secrets that sign, one or several. They are not shown, not even bad ones."""
+    given = _one_or_many(value)
+    if not all(isinstance(key, str) and len(key) >= KEY_LENGTH for key in given):
+        raise ValueError(f"must be texts of {KEY_LENGTH} characters or more that nobody can guess")
+    return tuple(map(str, given))
+
+
+def base_url(value: object) -> str:
+    """The scheme and authority that URLs begin with, without a path."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^/?#\s@]+/?", value):
+        raise ValueError(f'{shown(value)} is not the beginning of a URL; write for example "https://proxy.example"')
+    return value.rstrip("/")
 
 
 def module_name(value: object) -> str:
