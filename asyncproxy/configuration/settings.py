@@ -151,6 +151,8 @@ class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event stream (``"sse"``), white space before JSON (``"json"``), or heads of 102 Processing (``"102"``)."""
     keep_alive_every: Seconds = 15.0
     """How often it gets that."""
+    server_timing: bool = False
+    """Whether responses tell their client in ``Server-Timing`` where the request's time went."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
     """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}

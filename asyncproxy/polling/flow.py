@@ -47,6 +47,7 @@ from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.timing import timed
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -359,6 +360,8 @@ class Flow:
         if binding.at_once:  # if it waits, the lot says whether there is room
             exchange.call_at_once()
             return
+        if binding.server_timing:
+            exchange.client = timed(exchange)
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
             exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return
