@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.errors import ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
+    from asyncproxy.exchange.errors import Cancelled, ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
     from asyncproxy.exchange.headers import Headers
     from asyncproxy.exchange.messages import Request
     from asyncproxy.exchange.outcomes import Park, Woken
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asyncproxy.settings import Duration, Size
 
 __all__ = [
+    "Cancelled",
     "ClientGone",
     "Draining",
     "Duration",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 _ROOMS = {
+    "Cancelled": "exchange.errors",
     "ClientGone": "exchange.errors",
     "Draining": "exchange.errors",
     "Duration": "settings",

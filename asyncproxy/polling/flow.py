@@ -58,10 +58,10 @@ class Exchange(Turning):
     """One request and its response, from first byte in to last byte out."""
 
     __slots__ = (
-        "_deadline",
         "attempts",
         "binding",
         "client",
+        "deadline",
         "flag",
         "flow",
         "forwards",
@@ -103,7 +103,7 @@ class Exchange(Turning):
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
-        self._deadline: Due | None = None
+        self.deadline: Due | None = None
 
     @property
     def upstream(self) -> str | None:
@@ -233,9 +233,9 @@ class Exchange(Turning):
             self.flag = self.flag or flag_of(error)
             self.interrupt(error)
 
-    def late(self) -> None:
-        """The route's time is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+    def late(self, seconds: float) -> None:
+        """The route's time, `seconds` of it, is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
@@ -289,9 +289,9 @@ class Exchange(Turning):
             self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-            self._deadline = None
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+            self.deadline = None
         flow = self.flow
         flow.exchanges.discard(self)
         flow.served += 1
@@ -300,12 +300,12 @@ class Exchange(Turning):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._limit(RouteDeadline(self), seconds)
+        self._limit(RouteDeadline(self, seconds), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-        self._deadline = deadline
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+        self.deadline = deadline
         self.flow.deadlines.set(deadline, seconds)
 
     @property

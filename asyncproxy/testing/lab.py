@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -256,6 +256,31 @@ class Lab:
         """The proxy's figures, as ``/metrics`` shows them."""
         self._look()
         return self.house.metrics()
+
+    # What operators do.
+
+    def cancel(self, request_id: str, status: int = 503, by: str = "") -> dict[str, Any]:
+        """An operator ends the parked request of that id, see `Proxy.cancel`."""
+        return self._operate(self.house.cancel, request_id, status, by)
+
+    def extend(self, request_id: str, seconds: float, by: str = "") -> dict[str, Any]:
+        """An operator lets the parked request of that id wait longer, see `Proxy.extend`."""
+        return self._operate(self.house.extend, request_id, seconds, by)
+
+    def _operate(self, operation: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+        self._look()
+        result = operation(*args)
+        self._after_call()
+        return result
+
+    @property
+    def admin_address(self) -> Any:
+        """Where the admin listener would listen, as modules see it: 127.0.0.1:8081."""
+        return self.house.admin_address
+
+    def begin_drain(self) -> None:
+        """As a module asks for it; a lab drains by `drain`."""
+        self.house.begin_drain()
 
     # Stepping.
 
