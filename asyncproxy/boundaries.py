@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from asyncproxy.exchange.tickets import Holder, Receipt, TicketLimits
 
 
 class DelayedCall(Protocol):
@@ -129,6 +134,37 @@ class Upstreams(Protocol):
         """Connections to each server: ``open``, ``idle``, ``opening``, and forwards ``waiting`` for one."""
 
 
+class Tickets(Protocol):
+    """Who waits under which name, and the way to resume them. Polling thread only, but for `holds`.
+
+    Names may belong to more than this process: whoever claims one or resumes it is answered by a call, later perhaps.
+    """
+
+    def claim(self, name: str, bind: str | None, holder: Holder) -> None:
+        """Have `holder` wait for `name`: `holder.resumed(value)` follows, or `holder.fail` with a `TicketTaken`."""
+
+    def withdraw(self, name: str, holder: Holder, why: str) -> None:
+        """`holder` waits no more; whoever resumes it later reads `why`. Nothing if it was resumed."""
+
+    def resume(self, name: str, value: bytes, bind: str | None = None, by: str = "") -> Deferred[Receipt]:
+        """Give `value`, JSON, to whoever waits for `name`, or keep it for whoever will.
+
+        `bind` is the digest that is quoted, `by` who resumes. Fails with `TicketRefused` or `Overloaded`.
+        """
+
+    def look(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of `name`: ``ticket``, ``state``, and unless that is unknown ``how`` and ``since_s``."""
+
+    def holds(self, name: str) -> bool:
+        """Whether a request of this process waits for `name`. Any thread."""
+
+    def limit(self, limits: TicketLimits) -> None:
+        """Keep to `limits` from now on."""
+
+    def statistics(self) -> dict[str, int]:
+        """How many names are ``remembered``, ``parked``, ``settled`` and ``lapsed``."""
+
+
 class Producer(Protocol):
     """What fills a response's body: it waits when the client is slow."""
 
@@ -193,6 +229,7 @@ class Surroundings:
 
     polling: PollingThread
     upstreams: Upstreams
+    tickets: Tickets
     descriptors: Any = None
     """An IReactorFDSet: whoever watches descriptors for `readable` and `writable`."""
     fetch: Callable[[Any], Any] | None = None

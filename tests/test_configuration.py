@@ -162,7 +162,7 @@ def test_hosts_and_methods_are_stored_in_one_spelling():
     ("tables", "problem"),
     [
         ({"server": {"listen": LISTEN, "worker": 5}}, "server.worker: unknown key; did you mean workers?"),
-        ({"frobnicate": {}}, "frobnicate: unknown key; known are server, admin, limits, upstream, route"),
+        ({"frobnicate": {}}, "frobnicate: unknown key; known are server, admin, limits, tickets, upstream, route"),
         ({"routes": []}, "routes: unknown key; did you mean route?"),
         ({"server": {}}, f'server.listen: is missing; write listen = "{LISTEN}"'),
         ({"server": {"listen": []}}, f'server.listen: is empty; write at least one, for example "{LISTEN}"'),

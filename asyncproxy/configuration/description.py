@@ -59,7 +59,7 @@ def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:
 
 
 def _changed(settings: Settings) -> list[Sequence[str]]:
-    tables: dict[str, Table] = {"limits": settings.limits}
+    tables: dict[str, Table] = {"limits": settings.limits, "tickets": settings.tickets}
     tables.update({f"upstream.{name}": group for name, group in settings.upstream.items()})
     return [row for place, table in tables.items() for row in _differences(place, table)]
 

@@ -86,6 +86,21 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long nothing of an announced body may arrive; beyond, 408."""
 
 
+class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[tickets]``: named waits that are resumed from outside."""
+
+    remember: SecondsOrZero = 60.0
+    """How long a value that comes before anybody awaits its ticket is kept; ``"off"`` refuses it, with 410."""
+    settled: Seconds = 600.0
+    """How long is known how a ticket ended: a second resume is told so, with 409, or 410 if nobody got the first."""
+    max_remembered: Count = 10000
+    """Values that are kept at once. Beyond, a resume that comes too early is answered 503."""
+    max_settled: Count = 20000
+    """Tickets at once of which is known that they were settled, and of which that they lapsed; the eldest give way."""
+    value: Bytes = 64 * 1024
+    """The longest value, as JSON; beyond, 413."""
+
+
 class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[upstream.NAME]``: a group of servers that requests are forwarded to."""
 
@@ -137,6 +152,8 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where operators look in; nowhere by default."""
     limits: Limits = Limits()
     """What clients may ask of the proxy."""
+    tickets: Tickets = Tickets()
+    """How named waits are kept that somebody resumes from outside."""
     upstream: dict[str, Upstream] = {}
     """Groups of servers, by name; a URL that a route names is a group of that name."""
     route: tuple[Route, ...]

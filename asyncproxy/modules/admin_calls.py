@@ -6,14 +6,17 @@ came of it is one line of the log either way. Those that the proxy itself refuse
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from twisted.logger import Logger
 
-from asyncproxy import Request, Response
+from asyncproxy import Overloaded, Receipt, Request, Response, TicketRefused
 from asyncproxy.exchange.errors import ProxyError
 from asyncproxy.exchange.units import duration
 from asyncproxy.modules.admin_guard import NotAllowed, check_writing
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 LONGEST_BODY: Final = 64 * 1024
-"""Bytes of a call's body; beyond, 413."""
+"""Bytes of a call's body, unless `tickets.value` is more; beyond, 413."""
 _FIELDS: Final = [("cache-control", "no-store")]
 
 
@@ -42,9 +45,11 @@ class Call(NamedTuple):
     """A row of the table."""
 
     what: str
-    carry_out: Callable[[Order], Response]
+    carry_out: Callable[[Order], Response | Awaitable[Response]]
     empty: bool = False
     """Whether a body may be left out."""
+    look: Callable[[Status, str], Awaitable[Response]] | None = None
+    """What a GET of the same path is answered with."""
 
 
 def find(request: Request) -> tuple[Call, str] | None:
@@ -62,17 +67,23 @@ def find(request: Request) -> tuple[Call, str] | None:
 
 def answer(module: Status, request: Request, found: tuple[Call, str]) -> Response | Awaitable[Response]:
     """Answer `request` for the call `found`, which `module` may carry out."""
-    if request.method != "POST":
-        return failed(405, f"{found[0].what} is a POST", [("allow", "POST")])
-    return _answer(module, request, *found)
+    call, which = found
+    if request.method == "POST":
+        return _answer(module, request, call, which)
+    if call.look is not None and request.method in ("GET", "HEAD"):
+        return call.look(module, which)
+    allowed = "POST" if call.look is None else "POST, GET, HEAD"
+    return failed(405, f"{call.what} is a POST", [("allow", allowed)])
 
 
 async def _answer(module: Status, request: Request, call: Call, which: str) -> Response:
     by = who(request)
     try:
         check_writing(request, module.proxy.admin_address, module.hosts)
-        value = _json(await body_of(request), call.empty)
-        return call.carry_out(Order(request, module.proxy, which, value, by))
+        longest = max(LONGEST_BODY, module.proxy.settings.tickets.value)
+        value = _json(await body_of(request, longest), call.empty)
+        done = call.carry_out(Order(request, module.proxy, which, value, by))
+        return await done if inspect.isawaitable(done) else done
     except NotAllowed as why:
         audit(by, call.what, which, f"refused, {why.status}: {why.words}")
         return failed(why.status, why.words)
@@ -93,6 +104,26 @@ def extend(order: Order) -> Response:
     return _done(lambda: order.proxy.extend(order.which, seconds, by=order.by))
 
 
+async def resume(order: Order) -> Response:
+    """``POST /tickets/NAME`` with the value; the digest of a bound one in Ticket-Bind, ``?bind=``, or ``"bind"``."""
+    try:
+        future = order.proxy.resume(order.which, order.value, bind=_digest(order), by=order.by)
+    except ValueError as why:
+        raise NotAllowed(400, str(why)) from None
+    future.add_done_callback(partial(_audit_resumed, order))  # whether or not who asks stays to hear of it
+    try:
+        receipt = await future
+    except (TicketRefused, Overloaded) as why:
+        told = {"ticket": order.which, "state": getattr(why, "state", "unknown"), "how": getattr(why, "how", "")}
+        return Response.json({"error": why.words, **told}, why.status, _FIELDS)
+    return Response.json(_told(receipt), 202 if receipt.state == "remembered" else 200, _FIELDS)
+
+
+async def look(module: Status, name: str) -> Response:
+    """``GET /tickets/NAME``: what is known of it."""
+    return Response.json(await module.proxy.ticket(name), headers=_FIELDS)
+
+
 def drain(order: Order) -> Response:
     """``POST /drain`` with ``{}``."""
     _known(order)
@@ -102,6 +133,7 @@ def drain(order: Order) -> Response:
 
 
 CALLS: Final[dict[tuple[str, ...], Call]] = {
+    ("tickets", ""): Call("resume", resume, look=look),
     ("requests", "", "cancel"): Call("cancel", cancel, empty=True),
     ("requests", "", "extend"): Call("extend", extend),
     ("drain",): Call("drain", drain, empty=True),
@@ -123,13 +155,13 @@ def audit(by: str, what: str, which: str, result: str) -> None:
     _log.info("Operator {by}: {what}{which}: {result}", by=by, what=what, which=shown, result=result)
 
 
-async def body_of(request: Request) -> bytes:
-    """The body of `request`. Raises `NotAllowed` (413) for one that is too long, and reads no more of it."""
+async def body_of(request: Request, longest: int = LONGEST_BODY) -> bytes:
+    """The body of `request`. Raises `NotAllowed` (413) for one of more than `longest` bytes, and reads no more of it."""
     pieces, length = [], 0
     async for piece in request.body:
         length += len(piece)
-        if length > LONGEST_BODY:
-            raise NotAllowed(413, f"the body is longer than {LONGEST_BODY} bytes")
+        if length > longest:
+            raise NotAllowed(413, f"the body is longer than {longest} bytes")
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -137,6 +169,29 @@ async def body_of(request: Request) -> bytes:
 def failed(status: int, words: str, fields: list[tuple[str, str]] | None = None) -> Response:
     """What a program is told that asked for what is not done."""
     return Response.json({"error": words}, status, [*_FIELDS, *(fields or [])])
+
+
+def _digest(order: Order) -> str | None:
+    """What the ticket is said to be bound to; in the value only where that is an object."""
+    header = order.request.headers.get("ticket-bind")
+    given = order.request.args.get("bind", [header])[-1] if header is None else header
+    field = order.value.get("bind") if isinstance(order.value, dict) else None
+    return given if given is not None else field if isinstance(field, str) else None
+
+
+def _audit_resumed(order: Order, future: Future[Receipt]) -> None:
+    why = future.exception()
+    if why is not None:
+        audit(order.by, "resume", order.which, f"refused, {why}")
+        return
+    receipt = future.result()
+    goes_on = f"{receipt.request} goes on" if receipt.request else f"for {receipt.for_s:g} s"
+    audit(order.by, "resume", order.which, f"{receipt.state}, {goes_on}")
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    told = {name: getattr(receipt, name) for name in ("ticket", "state", "generation", "request", "for_s")}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _done(call: Callable[[], dict[str, Any]]) -> Response:

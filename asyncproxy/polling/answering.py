@@ -90,9 +90,8 @@ class Answering(Due):
     def _options(self) -> bytes:
         """What a head says of framing and connection besides the length; it is said here and nowhere else."""
         if self._framing is not None or not self.door.open:
-            self.request.keep_alive = (
-                False  # what is left of the request's body, or of us, is not worth another request
-            )
+            # What is left of the request's body, or of us, is not worth another request.
+            self.request.keep_alive = False
         options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
         if not self.request.keep_alive:
             options += b"\r\nConnection: close"

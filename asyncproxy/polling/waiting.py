@@ -21,6 +21,7 @@ from zope.interface import implementer
 from asyncproxy.boundaries import DelayedCall
 from asyncproxy.exchange.errors import ParkTimeout
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.tickets import Ticket
 from asyncproxy.exchange.waits import (
     READINESS_TIMEOUT,
     BodyPiece,
@@ -38,6 +39,7 @@ from asyncproxy.exchange.waits import (
 from asyncproxy.polling.bodies import body_stream
 from asyncproxy.polling.parking import Parked
 from asyncproxy.polling.spooling import Unspool
+from asyncproxy.polling.tickets import AwaitingTicket
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import Rendering
 
@@ -285,5 +287,6 @@ KINDS: Final[Mapping[type, type[Parked]]] = {
     BodyPiece: Reading,
     Gather: Gathering,
     Render: Rendering,
+    Ticket: AwaitingTicket,
 }
 """The kind of park of each kind of wait."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
 from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.tickets import Receipt
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
@@ -26,10 +28,12 @@ from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import about, snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
+from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
+from asyncproxy.resuming import Resumer
 from asyncproxy.service.binding import Bound, ways
 from asyncproxy.service.hooks import Hooks
-from asyncproxy.service.proxy import request_ids
+from asyncproxy.service.proxy import request_ids, ticket_limits
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -145,7 +149,10 @@ class House(Operated):
         """What an access log would have got."""
         self.books = Books(Tally(), self.records, self.wheel.seconds)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
-        self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
+        self.tickets = MemoryTickets(self.clock, ticket_limits(settings))
+        self.resumer = Resumer(self.polling, self.tickets)
+        around = Surroundings(self.polling, self.upstreams, self.tickets, self.descriptors, self.fetch)
+        self.flow = self.make_flow(around)
         self.hooks = Hooks(self.flow)
         self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
         """Never started: nothing here happens on a thread."""
@@ -211,6 +218,14 @@ class House(Operated):
     def metrics(self) -> bytes:
         """Its figures, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, [self.door], self.watchdog.statistics()).text()
+
+    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
+        """As `asyncproxy.resume`, of this proxy alone."""
+        return self.resumer.resume(name, value, bind, by)
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`."""
+        return self.tickets.look(name)
 
     # Playing.
 

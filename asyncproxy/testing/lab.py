@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -12,11 +13,13 @@ from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.tickets import Receipt
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
 from asyncproxy.testing.house import FakeClient
 from asyncproxy.testing.lab_house import LabHouse
+from asyncproxy.testing.operators import OperatedLab
 from asyncproxy.testing.servers import Servers, Upstream
 from asyncproxy.testing.sources import read_source
 from asyncproxy.testing.stepping import AtRandom, InOrder, Order, PollingRound, ShuffledRound, SteppedWorkers
@@ -34,7 +37,7 @@ class LeftBehind(UserWarning):
     """A lab was closed and something was left: a parked request, or an answer that nobody asked for."""
 
 
-class Lab:
+class Lab(OperatedLab):
     """The proxy in memory, for tests of modules and of configurations: no thread, no socket, no sleep.
 
         lab = Lab(Orders, settings={"region": "eu"})
@@ -84,6 +87,7 @@ class Lab:
         for module in self.modules:
             module.proxy = self
         self._run(self.house.hooks.start(source.bindings))
+        self.house.resumer.open()
 
     @property
     def module(self) -> Any:
@@ -228,6 +232,17 @@ class Lab:
         clock.move_to(end)
         self.settle()
 
+    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
+        """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
+        future = self.house.resume(name, value, bind=bind, by=by)
+        self._after_call()
+        return future
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`: its ``state``, and ``how`` it came to it."""
+        self._look()
+        return self.house.ticket(name)
+
     # What there is to see.
 
     def parked(self) -> list[dict[str, Any]]:
@@ -256,31 +271,6 @@ class Lab:
         """The proxy's figures, as ``/metrics`` shows them."""
         self._look()
         return self.house.metrics()
-
-    # What operators do.
-
-    def cancel(self, request_id: str, status: int = 503, by: str = "") -> dict[str, Any]:
-        """An operator ends the parked request of that id, see `Proxy.cancel`."""
-        return self._operate(self.house.cancel, request_id, status, by)
-
-    def extend(self, request_id: str, seconds: float, by: str = "") -> dict[str, Any]:
-        """An operator lets the parked request of that id wait longer, see `Proxy.extend`."""
-        return self._operate(self.house.extend, request_id, seconds, by)
-
-    def _operate(self, operation: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-        self._look()
-        result = operation(*args)
-        self._after_call()
-        return result
-
-    @property
-    def admin_address(self) -> Any:
-        """Where the admin listener would listen, as modules see it: 127.0.0.1:8081."""
-        return self.house.admin_address
-
-    def begin_drain(self) -> None:
-        """As a module asks for it; a lab drains by `drain`."""
-        self.house.begin_drain()
 
     # Stepping.
 
@@ -357,6 +347,7 @@ class Lab:
         for request in self.requests:
             if not request.left and request.client.wire.open:
                 request.leave()
+        self.house.resumer.close()
         self.house.shut_down()
         self.settle()
         for exchange in self.house.flow.exchanges:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.logger import globalLogPublisher
 
-from asyncproxy import Cancelled, Module, Request, Response, sleep
+from asyncproxy import Cancelled, Module, Request, Response, sleep, ticket
 from asyncproxy.modules.admin_calls import LONGEST_BODY
 from asyncproxy.testing import ClientRequest, Lab
 
@@ -84,6 +84,105 @@ def test_an_operator_cancels_a_request_with_a_status(audit: list[str]) -> None:
     assert [record.flag for record in lab.records if record.target == b"/held"] == ["OC"]
 
 
+# Tickets.
+
+
+class Asks(Module):
+    async def handle(self, request: Request) -> Response:
+        return Response.json(
+            await ticket(request.args["name"][0], timeout=60, bind=request.args.get("bind", [None])[0])
+        )
+
+
+def asking(**admin: Any) -> Lab:
+    routes = [{"path": "/", "module": "status", "settings": {"operate": True}}, {"path": "/asks", "module": Asks}]
+    return Lab({"route": routes, **admin}, allow_parked=True)
+
+
+def test_a_ticket_is_resumed_with_the_body(audit: list[str]) -> None:
+    lab = asking()
+    held = lab.get("/asks?name=a/b")
+    assert lab.get("/tickets/a%2Fb").json()["state"] == "parked"
+    answer = order(lab, "/tickets/a%2Fb", {"ok": [1, None]}, {"Operator": "al"})
+    assert (answer.status, held.json()) == (200, {"ok": [1, None]})
+    assert answer.json() == {"ticket": "a/b", "state": "settled", "generation": 1, "request": "lab-1"}
+    assert audit[-1].endswith(": resume 'a/b': settled, lab-1 goes on")
+    again = order(lab, "/tickets/a%2Fb", 2)
+    assert (again.status, again.json()["ticket"], again.json()["state"]) == (409, "a/b", "settled")
+    assert again.json()["how"].startswith("resumed by al at 127.0.0.1:")
+    assert "settled already" in again.json()["error"]
+    assert "resume 'a/b': refused, ticket 'a/b' was settled already" in audit[-1]
+    assert len(audit) == 2
+
+
+def test_a_value_that_comes_first_is_remembered(audit: list[str]) -> None:
+    lab = asking()
+    answer = order(lab, "/tickets/t", data=b"null")
+    assert answer.status == 202
+    assert answer.json() == {"ticket": "t", "state": "remembered", "generation": 0, "for_s": 60.0}
+    assert audit[-1].endswith(": resume 't': remembered, for 60 s")
+    assert lab.get("/asks?name=t").json() is None
+    assert lab.get("/tickets/none").json() == {"ticket": "none", "state": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "headers"),
+    [
+        ("", {"ok": 1}, {"Ticket-Bind": "d1"}),
+        ("?bind=d1", [1], {}),
+        ("", {"bind": "d1"}, {}),
+        ("?bind=d2", {"bind": "d3"}, {"Ticket-Bind": "d1"}),
+    ],
+)
+def test_a_bound_ticket_wants_its_digest(query: str, value: Any, headers: dict[str, str]) -> None:
+    lab = asking()
+    held = lab.get("/asks?name=t&bind=d1")
+    assert order(lab, "/tickets/t", {"bind": "other"}).status == 409
+    assert order(lab, "/tickets/t", [2]).json()["state"] == "parked"
+    assert order(lab, f"/tickets/t{query}", value, headers).status == 200
+    assert held.json() == value
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status"),
+    [("t", b"", 400), ("t", b"{", 400), ("%7F", b"1", 400), ("x" * 300, b"1", 400), ("t", b'"' + b"x" * 70000, 413)],
+)
+def test_what_no_ticket_can_have_is_refused(name: str, body: bytes, status: int, audit: list[str]) -> None:
+    lab = asking()
+    assert order(lab, f"/tickets/{name}", data=body).status == status
+    assert f"refused, {status}" in audit[0]
+    assert lab.get("/tickets/t").json()["state"] == "unknown"
+
+
+def test_the_longest_value_is_the_configuration_s() -> None:
+    assert order(asking(tickets={"value": "1MiB"}), "/tickets/t", "x" * 200_000).status == 202
+    answer = order(asking(tickets={"value": "1KiB"}), "/tickets/t", "x" * 2000)
+    assert (answer.status, answer.json()["state"]) == (413, "unknown")
+
+
+def test_more_than_can_be_remembered_is_503() -> None:
+    lab = asking(tickets={"max_remembered": 1})
+    assert [order(lab, f"/tickets/{name}", 1).status for name in "ab"] == [202, 503]
+
+
+def test_a_ticket_is_told_of_a_cancelled_request_and_extended() -> None:
+    lab = asking()
+    held = lab.get("/asks?name=t")
+    (row,) = lab.parked()
+    assert order(lab, f"/requests/{row['id']}/extend", {"by": "1m"}).json()["deadline_s"] == 120
+    lab.advance(119)
+    order(lab, f"/requests/{row['id']}/cancel", {"status": 403})
+    assert held.status == 403
+    late = order(lab, "/tickets/t", 1)
+    assert (late.status, late.json()["state"]) == (410, "lapsed")
+    assert late.json()["how"] == f"{row['id']} waited for it, but an operator cancelled the request"
+
+
+def test_tickets_are_resumed_and_looked_at_and_nothing_else() -> None:
+    answer = asking().delete("/tickets/t")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, GET, HEAD")
+
+
 def test_without_a_body_it_is_503() -> None:
     lab = make()
     held, identity = hold(lab)
@@ -110,16 +209,17 @@ def test_the_drain_is_begun_once_it_is_answered(audit: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", FORGED)
-@pytest.mark.parametrize("call", ["cancel", "extend", "drain"])
+@pytest.mark.parametrize("call", ["cancel", "extend", "drain", "resume"])
 def test_what_a_page_of_another_site_sends_does_nothing(kind: str, call: str, audit: list[str]) -> None:
     headers, status = FORGED[kind]
     lab = make()
     held, identity = hold(lab)
     before = lab.parked()
-    path = "/drain" if call == "drain" else f"/requests/{identity}/{call}"
+    path = {"drain": "/drain", "resume": "/tickets/t"}.get(call, f"/requests/{identity}/{call}")
     answer = order(lab, path, {"by": "5m"} if call == "extend" else {}, headers)
     assert (answer.status, list(answer.json())) == (status, ["error"])
     assert (lab.parked(), held.status, lab.house.told_to_drain) == (before, None, False)
+    assert lab.house.tickets.look("t").result["state"] == "unknown"
     assert len(audit) == 1
     assert f"refused, {status}: " in audit[0]
 
