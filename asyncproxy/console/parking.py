@@ -21,10 +21,10 @@ COLUMNS: Final = (
     Column("ID"),
     Column("AGE"),
     Column("LEFT"),
-    Column("WAITING FOR", 12),
-    Column("AT", 10),
-    Column("REQUEST", 12),
-    Column("MODULE", 8),
+    Column("WAITING FOR", 18),
+    Column("AT", 14, tail=True),
+    Column("REQUEST", 16),
+    Column("MODULE", 12, tail=True),
     Column("CLIENT"),
 )
 

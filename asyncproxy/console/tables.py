@@ -15,10 +15,14 @@ _MORE: Final = "…"
 
 
 class Column(NamedTuple):
-    """A column: its title, and the cells it may be narrowed to; None says that it is always shown whole."""
+    """A column: its title, and the cells it may be narrowed to; None says that it is always shown whole.
+
+    Of a `tail`, what is cut off is the beginning: its end says more.
+    """
 
     title: str
     least: int | None = None
+    tail: bool = False
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
@@ -92,10 +96,10 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], too_many: int) -
     return widths
 
 
-def _padded(text: str, size: int) -> str:
+def _padded(text: str, size: int, column: Column) -> str:
     """`text` in exactly `size` cells, cut short if it has more."""
     if shown_width(text) > size:
         while shown_width(text) > size - 1:
-            text = text[:-1]
-        text += _MORE
+            text = text[1:] if column.tail else text[:-1]
+        text = _MORE + text if column.tail else text + _MORE
     return text + " " * (size - shown_width(text))

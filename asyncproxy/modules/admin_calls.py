@@ -156,7 +156,7 @@ def audit(by: str, what: str, which: str, result: str) -> None:
 
 
 async def body_of(request: Request, longest: int = LONGEST_BODY) -> bytes:
-    """The body of `request`. Raises `NotAllowed` (413) for one of more than `longest` bytes, and reads no more of it."""
+    """The body of `request`. Raises `NotAllowed` (413) for one of more than `longest` bytes, reading no more."""
     pieces, length = [], 0
     async for piece in request.body:
         length += len(piece)

@@ -35,6 +35,11 @@ def test_where_narrowing_is_not_enough_columns_are_left_out_from_the_right() -> 
     assert table(COLUMNS, ROWS, 5) == ["ID", "a-1", "a-22"]
 
 
+def test_of_a_column_whose_end_says_more_the_beginning_is_cut() -> None:
+    columns = (Column("ID"), Column("AT", 8, tail=True))
+    assert table(columns, [["a", "modules_under_test.py:131"]], 12) == ["ID  AT", "a   ….py:131"]
+
+
 def test_a_table_without_rows_is_its_head() -> None:
     assert table(COLUMNS, []) == ["ID  WHAT  WHERE  CLIENT"]
 
