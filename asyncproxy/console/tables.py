@@ -36,7 +36,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     if width is not None:
         widths = _fitted(columns, widths, width)
     lines = [[column.title for column in columns], *cells]
-    return [GAP.join(_padded(cell, size) for cell, size in zip(line, widths, strict=False)).rstrip() for line in lines]
+    return [GAP.join(map(_padded, line, widths, columns)).rstrip() for line in lines]
 
 
 def plain(text: str) -> str:
