@@ -56,11 +56,13 @@ class Admin(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[str, read_by(values.endpoint)]
     """Where the status is served. Without a ``token`` it must be on a loopback address or a ``unix:`` socket."""
     token: Annotated[str | None, read_by(values.token)] = None
-    """What requests must carry, as ``Authorization: Bearer TOKEN``."""
+    """What requests must carry, as ``Authorization: Bearer TOKEN``; people type it into the page."""
+    hosts: Annotated[tuple[str, ...], read_by(values.authorities)] = ()
+    """Names under which it is reached, beside its own address, as a proxy before it or a forwarded port makes them."""
 
     def __repr__(self) -> str:
         """Without the token: settings are printed when something is wrong."""
-        return f"Admin(listen={self.listen!r}, token={'...' if self.token else None})"
+        return f"Admin(listen={self.listen!r}, token={'...' if self.token else None}, hosts={self.hosts!r})"
 
 
 class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

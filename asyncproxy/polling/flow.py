@@ -60,10 +60,10 @@ class Exchange(Turning):
     """One request and its response, from first byte in to last byte out."""
 
     __slots__ = (
-        "_deadline",
         "attempts",
         "binding",
         "client",
+        "deadline",
         "flag",
         "flow",
         "forwards",
@@ -105,7 +105,7 @@ class Exchange(Turning):
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
-        self._deadline: Due | None = None
+        self.deadline: Due | None = None
 
     # Turns.
 
@@ -230,9 +230,9 @@ class Exchange(Turning):
             self.flag = self.flag or flag_of(error)
             self.interrupt(error)
 
-    def late(self) -> None:
-        """The route's time is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+    def late(self, seconds: float) -> None:
+        """The route's time, `seconds` of it, is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
@@ -286,9 +286,9 @@ class Exchange(Turning):
             self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-            self._deadline = None
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+            self.deadline = None
         flow = self.flow
         flow.exchanges.discard(self)
         flow.served += 1
@@ -297,12 +297,12 @@ class Exchange(Turning):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._limit(RouteDeadline(self), seconds)
+        self._limit(RouteDeadline(self, seconds), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-        self._deadline = deadline
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+        self.deadline = deadline
         self.flow.deadlines.set(deadline, seconds)
 
     @property

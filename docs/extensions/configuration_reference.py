@@ -40,6 +40,7 @@ READ_BY: Final[Mapping[Callable[..., Any], str]] = {
     values.token: "text of visible ASCII characters",
     values.path: 'text that begins with `"/"`, without `%` escapes',
     values.host: 'a host name, such as `"example.com"` or `"*.example.com"`, without a port',
+    values.authorities: 'a name and port, such as `"proxy.example:8081"`, or a list of them',
     values.methods: 'a method, or a list, such as `["GET", "POST"]`',
     values.module_name: 'a name, or `"package.file:Class"`',
     values.module_names: "a list of names",
