@@ -127,7 +127,7 @@ class Parked:
         """Call the wait off; nobody is woken."""
         if self._state != _OVER:
             self._wake = _nobody
-            self.interrupt(ParkTimeout("called off"))
+            self.interrupt(ParkTimeout("it was called off"))
 
     @property
     def over(self) -> bool:

@@ -87,8 +87,15 @@ class Lab(OperatedLab):
         """All requests of clients, in order."""
         for module in self.modules:
             module.proxy = self
-        self._run(self.house.hooks.start(source.bindings))
+        self._start(source.bindings)
+
+    def _start(self, bindings: list[Bound]) -> None:
         self.house.resumer.open()
+        try:
+            self._run(self.house.hooks.start(bindings))
+        except BaseException:
+            self.house.resumer.close()
+            raise
 
     @property
     def module(self) -> Any:
@@ -359,9 +366,9 @@ class Lab(OperatedLab):
         for request in self.requests:
             if not request.left and request.client.wire.open:
                 request.leave()
-        self.house.resumer.close()
         self.house.shut_down()
         self.settle()
+        self.house.resumer.close()
         for exchange in self.house.flow.exchanges:
             self.left_behind.append(f"{exchange!r} does not end, though its client has left")
         self.left_behind += self._run(self.house.hooks.stop())
