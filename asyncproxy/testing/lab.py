@@ -15,6 +15,7 @@ from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
 from asyncproxy.exchange.tickets import Once, Receipt, Ticket
 from asyncproxy.links import Links
+from asyncproxy.service.binding import Bound
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
