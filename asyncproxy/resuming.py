@@ -16,6 +16,7 @@ from asyncproxy.exchange.tickets import Receipt, checked_name
 
 if TYPE_CHECKING:
     from asyncproxy.boundaries import PollingThread, Tickets
+    from asyncproxy.exchange.tickets import Once
 
 _open: list[ref[Resumer]] = []
 """Those of the proxies that run, the latest last; weakly, for a lab of a test may never be closed."""
@@ -40,19 +41,21 @@ class Resumer:
         """Whether a request of this proxy waits for `name`."""
         return self._tickets.holds(name)
 
-    def resume(self, name: str, value: Any, bind: str | None = None, by: str = "") -> Future[Receipt]:
-        """As the function `resume`, for this proxy; `by` says who resumes."""
+    def resume(
+        self, name: str, value: Any, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
+        """As the function `resume`, for this proxy; `by` says who resumes, `once` by what that works a single time."""
         if self not in _running():
             raise RuntimeError(f"resume({name!r}): the proxy does not run")
         checked_name(name)
         json = msgspec.json.encode(value)
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()  # nobody can take a resume back
-        self._polling.deliver(self._resume, future, name, json, bind, by)
+        self._polling.deliver(self._resume, future, name, json, bind, by, once)
         return future
 
-    def _resume(self, future: Future[Receipt], name: str, json: bytes, bind: str | None, by: str) -> None:
-        answer = self._tickets.resume(name, json, bind, by)
+    def _resume(self, future: Future[Receipt], *resumed: Any) -> None:
+        answer = self._tickets.resume(*resumed)
         answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
 
     def __repr__(self) -> str:

@@ -99,6 +99,17 @@ class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tickets at once of which is known that they were settled, and of which that they lapsed; the eldest give way."""
     value: Bytes = 64 * 1024
     """The longest value, as JSON; beyond, 413."""
+    url: Annotated[str | None, read_by(values.base_url)] = None
+    """What signed links begin with, as their readers reach this proxy; by default where it listens first."""
+    keys: Annotated[tuple[str, ...], read_by(values.keys)] = ()
+    """What links are signed with: the first signs, all are believed. Without, links work until the proxy ends."""
+
+    def __repr__(self) -> str:
+        """Without the keys: settings are printed when something is wrong."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "keys"}
+        return (
+            f"Tickets({', '.join(f'{name}={value!r}' for name, value in shown.items())}, keys={len(self.keys)} hidden)"
+        )
 
 
 class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +148,11 @@ class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `request.forward()` uses: the name of an ``[upstream.NAME]``, or a URL for a group of one server."""
     timeout: SecondsOrNone = None
     """From the request's head to the last byte of its response; beyond, 504, or the connection is cut."""
+    keep_alive: Annotated[Literal["sse", "json", "102", "off"], read_by(values.keep_alive)] = "off"
+    """What a client gets while it waits for its response, so that nobody takes the connection for dead: comments of an
+    event stream (``"sse"``), white space before JSON (``"json"``), or heads of 102 Processing (``"102"``)."""
+    keep_alive_every: Seconds = 15.0
+    """How often it gets that."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
     """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}

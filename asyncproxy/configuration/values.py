@@ -5,6 +5,7 @@ which function is written at the field, in ``settings``.
 """
 
 import re
+from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import quote
@@ -16,6 +17,10 @@ from asyncproxy.exchange.units import duration, size
 from asyncproxy.settings import shown
 
 ENDPOINT: Final = "tcp:8080:interface=127.0.0.1"
+KEY_LENGTH: Final = 16
+"""Characters that a key must have to be believed a secret."""
+
+KEEP_ALIVE: Final = ("sse", "json", "102", "off")
 
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
 _HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
@@ -125,6 +130,17 @@ def access_log_format(value: object) -> str:
     return str(value)
 
 
+def keep_alive(value: object) -> str:
+    """What a client gets while it waits."""
+    text = "102" if type(value) is int and value == 102 else "off" if _is_off(value) else value
+    if text not in KEEP_ALIVE:
+        near = get_close_matches(str(value).lower(), KEEP_ALIVE, n=1)
+        mend = f'did you mean "{near[0]}"?' if near else 'write "sse", "json", "102" or "off"'
+        often = "; how often is keep_alive_every" if _is_duration(value) else ""
+        raise ValueError(f"{shown(value)} is nothing that keeps a waiting client; {mend}{often}")
+    return str(text)
+
+
 def field_name_or_none(value: object) -> str | None:
     """The name of a header field that says nothing about framing or routing, or None for "off"."""
     if value == "off":
@@ -140,6 +156,21 @@ def token(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be text of visible ASCII characters without spaces, and not empty")
     return value
+
+
+def keys(value: object) -> tuple[str, ...]:
+    """Secrets that sign, one or several. They are not shown, not even bad ones."""
+    given = _one_or_many(value)
+    if not all(isinstance(key, str) and len(key) >= KEY_LENGTH for key in given):
+        raise ValueError(f"must be texts of {KEY_LENGTH} characters or more that nobody can guess")
+    return tuple(map(str, given))
+
+
+def base_url(value: object) -> str:
+    """The scheme and authority that URLs begin with, without a path."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^/?#\s@]+/?", value):
+        raise ValueError(f'{shown(value)} is not the beginning of a URL; write for example "https://proxy.example"')
+    return value.rstrip("/")
 
 
 def module_name(value: object) -> str:
@@ -161,6 +192,13 @@ def _authority(value: object) -> str:
     if "*" in name or not (_HOST_NAME.fullmatch(name) or _is_ipv6(name)):
         raise ValueError(f'{shown(value)} is not a host; write for example "proxy.example:8081"')
     return text
+
+
+def _is_duration(value: object) -> bool:
+    try:
+        return bool(duration(value))
+    except ValueError:
+        return False
 
 
 def _is_off(value: object) -> bool:

@@ -41,6 +41,7 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
+from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
@@ -86,7 +87,7 @@ class Exchange(Turning):
         self.turn = None
         self.parked: Parked | None = None
         """What the module's own line of code waits for."""
-        self.forwards: list[Forwarding | WebChannel] = []
+        self.forwards: list[Forwarding | WebChannel | LongWait] = []
         """What goes on after it has answered the module, until its body is through: called off at the end."""
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
@@ -98,17 +99,12 @@ class Exchange(Turning):
         self.server: Any = None
         """The pool of the latest one."""
         self.started = False
-        """Whether the response's head is out."""
+        """Whether the response is out so far that it can only be cut; for what a `LongWait` adds see there."""
         self.verdict: ProxyError | None = None
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
         self.deadline: Due | None = None
-
-    @property
-    def upstream(self) -> str | None:
-        """The route's upstream, which a bare forward uses."""
-        return self.binding.upstream
 
     # Turns.
 
@@ -366,6 +362,8 @@ class Flow:
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
             exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return
+        if binding.keep_alive != "off":
+            keep_alive(exchange)
         if binding.timeout is not None:
             exchange.limit(binding.timeout)
         if binding.whole_body and exchange.request.length != 0 and exchange.request.file is None:

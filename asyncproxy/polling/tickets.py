@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from asyncproxy.boundaries import Clock
 from asyncproxy.exchange.errors import ParkTimeout, ProxyError
-from asyncproxy.exchange.tickets import RAISE, Holder, Receipt, TicketBook, TicketLimits
+from asyncproxy.exchange.tickets import RAISE, Holder, Once, Receipt, TicketBook, TicketLimits
 from asyncproxy.polling.parking import Parked
 
 
@@ -84,10 +84,12 @@ class MemoryTickets:
         """`holder` waits no more; whoever resumes it later reads `why`."""
         self.book.withdraw(name, holder, why)
 
-    def resume(self, name: str, value: bytes, bind: str | None = None, by: str = "") -> Deferred[Receipt]:
+    def resume(
+        self, name: str, value: bytes, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Deferred[Receipt]:
         """Give `value`, JSON, to whoever waits for `name`, or keep it for whoever will; see `TicketBook.resume`."""
         try:
-            receipt, holder = self.book.resume(name, value, bind, by)
+            receipt, holder = self.book.resume(name, value, bind, by, once)
         except ProxyError as refused:
             return fail(refused)
         if holder is not None:

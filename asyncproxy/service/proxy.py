@@ -18,7 +18,8 @@ from asyncproxy.boundaries import Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
-from asyncproxy.exchange.tickets import Receipt, TicketLimits
+from asyncproxy.exchange.tickets import Once, Receipt, Ticket, TicketLimits
+from asyncproxy.links import Links
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
@@ -40,7 +41,7 @@ from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.resuming import Resumer
-from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
+from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
@@ -114,6 +115,8 @@ class Proxy(Operated):
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
         self.tickets: Tickets = MemoryTickets(clock, ticket_limits(self.settings))
+        self.links = Links(self.settings.tickets.keys, time.time)
+        self.links.place = place_of_links(self.bindings)
         around = Surroundings(self.deliveries, self.upstreams, self.tickets, reactor, self.fetcher)
         limits: dict[str, Any] = {
             "max_queued": server.max_queued,
@@ -211,15 +214,21 @@ class Proxy(Operated):
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
-    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
+    def resume(
+        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
         """As `asyncproxy.resume`, of this proxy alone; `by` is who resumes, for whoever comes second. Any thread."""
         if self._resumer is None:
             raise RuntimeError(f"resume({name!r}): the proxy was not started")
-        return self._resumer.resume(name, value, bind, by)
+        return self._resumer.resume(name, value, bind, by, once)
 
     def ticket(self, name: str) -> Deferred[dict[str, Any]]:
         """What is known of ticket `name`; see `boundaries.Tickets.look`."""
         return self.tickets.look(name)
+
+    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
+        """See `Request.ticket_url`, which asks for it. Any thread."""
+        return origin_of_links(self.settings, self.addresses) + self.links.make(ticket, expires, **asked)
 
     # Another configuration.
 
@@ -243,6 +252,7 @@ class Proxy(Operated):
         self.settings = settings
         self.lot.limit = settings.server.max_parked
         self.tickets.limit(ticket_limits(settings))
+        self.links.place = place_of_links(bindings)
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
