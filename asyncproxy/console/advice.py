@@ -85,7 +85,7 @@ def advice(now: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> A
     if seen.all.ended < ENOUGH and seen.busy < FULL:
         return Advice(UNKNOWN, seen.workers, tuple(_too_little(seen)))
     verdict, workers = judge(seen.load, seen.workers, seen.all.queued_long / max(1, seen.all.ended))
-    return Advice(verdict, workers, (*_examined(seen), *_PRESCRIPTIONS[verdict](seen, workers)))
+    return Advice(verdict, workers, (*_examined(seen, verdict == TOO_FEW), *_PRESCRIPTIONS[verdict](seen, workers)))
 
 
 def judge(load: float, workers: int, waited: float = 0.0) -> tuple[str, int]:
@@ -145,12 +145,12 @@ def _too_little(seen: Span) -> Iterator[tuple[str, str]]:
     yield "Next", "ask again when there is traffic, or watch for longer: asyncproxy advise --watch 5m"
 
 
-def _examined(seen: Span) -> Iterator[tuple[str, str]]:
-    """All findings but the verdict."""
+def _examined(seen: Span, scarce: bool) -> Iterator[tuple[str, str]]:
+    """All findings but the verdict; `scarce`: there are too few workers."""
     yield _seen(seen)
     yield from _shares(seen.all)
     yield _load(seen)
-    yield from _who(seen)
+    yield from _who(seen, scarce)
     yield from _waits(seen.all)
     yield from _stalled(seen)
     yield from _kind(seen)
@@ -184,7 +184,7 @@ def _load(seen: Span) -> tuple[str, str]:
     return "Workers", f"they had {work}, so each was busy {_share(seen.busy)} of the time."
 
 
-def _who(seen: Span) -> Iterator[tuple[str, str]]:
+def _who(seen: Span, scarce: bool) -> Iterator[tuple[str, str]]:
     """Who has the workers."""
     module, requests = seen.hog
     if not requests.ended or not requests.seconds["working"]:
@@ -194,7 +194,7 @@ def _who(seen: Span) -> Iterator[tuple[str, str]]:
     each = _lasting(requests.seconds["working"] / requests.ended)
     words = f"{_share(seen.share(requests))} of the workers' time, {each} a request"
     if seen.one_hogs:
-        yield "Who", f"{module} hogs the workers: {words}."
+        yield "Who", f"{module} {'hogs' if scarce else 'has'} the workers: {words}."
     else:
         yield "Who", f"no module stands out; {module} has the most: {words}."
 
