@@ -192,6 +192,9 @@ class Binding(Protocol):
     upstreams: Upstreams | None
     """Where its forwards find their servers; None: where its flow does."""
     timeout: float | None
+    keep_alive: str
+    """What its clients get while they wait: ``sse``, ``json``, ``102`` or ``off``; see `polling.long_waits`."""
+    keep_alive_every: float
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""
     server_timing: bool
@@ -207,10 +210,13 @@ class Client(Sink, Protocol):
     is out, and `Exchange.left` when the client has gone.
     """
 
-    status: int
-    """Of the latest response that was begun."""
-    sent: int
-    """Bytes of its body so far."""
+    @property
+    def status(self) -> int:
+        """Of the latest response that was begun."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes of its body so far."""
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response; `block` has its fields, the body's length among them if it is to be told."""
@@ -220,6 +226,13 @@ class Client(Sink, Protocol):
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
+
+    def inform(self, status: int) -> None:
+        """Send an informational head, a 1xx without fields; the response is still to come."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not taken all that it was sent."""
 
     def reached(self) -> Any:
         """The Twisted address of ours that the client has connected to."""

@@ -18,6 +18,9 @@ def describe(settings: Settings, tickets: Sequence[Sequence[str]] = ()) -> str:
     `tickets` are rows about those that modules wait for, below a row of headings.
     """
     parts = [_columns(_listeners(settings)), _columns([_ROUTE_HEAD, *_route_rows(settings)])]
+    long_waits = _long_waits(settings)
+    if long_waits:
+        parts.append("while a client waits\n" + _columns(long_waits, "  "))
     if tickets:
         parts.append("tickets seen in the modules\n" + _columns(tickets, "  "))
     changed = _changed(settings)
@@ -54,6 +57,21 @@ def _route_rows(settings: Settings) -> list[Sequence[str]]:
         )
         for route in by_precedence(settings.route)
     ]
+
+
+def _long_waits(settings: Settings) -> list[Sequence[str]]:
+    return [
+        (route.path, route.host or "any", f"{_KEPT_BY[route.keep_alive]} every {duration_text(route.keep_alive_every)}")
+        for route in by_precedence(settings.route)
+        if route.keep_alive != "off"
+    ]
+
+
+_KEPT_BY: Final = {
+    "sse": "sse: a comment of an event stream",
+    "json": "json: white space before JSON",
+    "102": "102 Processing",
+}
 
 
 def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:

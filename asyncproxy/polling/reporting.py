@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncproxy import __version__
 from asyncproxy.polling.flow import Exchange, Flow
+from asyncproxy.polling.operating import left_of
 
 
 def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _row(exchange: Exchange, now: float) -> dict[str, Any]:
         "waiting_for": parked.wait.describe(),
         "at": exchange.place(),
         "since_s": round(now - parked.since, 3),
-        "deadline_s": None if parked.deadline is None else round(parked.deadline - now, 3),
+        "deadline_s": left_of(exchange),
     }
 
 

@@ -34,13 +34,8 @@ class AwaitingTicket(Parked):
         self.owner.flow.around.tickets.claim(wait.name, wait.bind, self)
 
     def _is_sooner(self, seconds: float) -> bool:
-        """Whether that is before the time-out of the `Park` around it; then that one is taken back."""
-        if self._timer is None or self.deadline is None:
-            return True
-        if self.owner.flow.lot.clock.seconds() + seconds >= self.deadline:
-            return False
-        self._timer.cancel()
-        return True
+        """Whether that is before the time-out of the `Park` around it."""
+        return self.deadline is None or self.owner.flow.lot.clock.seconds() + seconds < self.deadline
 
     @property
     def whose(self) -> str:

@@ -20,6 +20,7 @@ from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
 from asyncproxy.testing.house import FakeClient
 from asyncproxy.testing.lab_house import LabHouse
+from asyncproxy.testing.operators import OperatedLab
 from asyncproxy.testing.servers import Servers, Upstream
 from asyncproxy.testing.sources import read_source
 from asyncproxy.testing.stepping import AtRandom, InOrder, Order, PollingRound, ShuffledRound, SteppedWorkers
@@ -37,7 +38,7 @@ class LeftBehind(UserWarning):
     """A lab was closed and something was left: a parked request, or an answer that nobody asked for."""
 
 
-class Lab:
+class Lab(OperatedLab):
     """The proxy in memory, for tests of modules and of configurations: no thread, no socket, no sleep.
 
         lab = Lab(Orders, settings={"region": "eu"})
