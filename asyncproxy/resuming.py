@@ -18,6 +18,7 @@ from asyncproxy.exchange.tickets import Receipt, checked_name
 
 if TYPE_CHECKING:
     from asyncproxy.boundaries import PollingThread, Tickets
+    from asyncproxy.exchange.tickets import Once
 
 _open: list[ref[Resumer]] = []
 """Those of the proxies that run, the latest last; weakly, for a lab of a test may never be closed."""
@@ -30,7 +31,7 @@ class Resumer:
         self._polling = polling
         self._tickets = tickets
         self._is_open = False
-        self._asked: deque[tuple[Future[Receipt], str, bytes, str | None, str]] = deque()
+        self._asked: deque[tuple[Future[Receipt], tuple[Any, ...]]] = deque()
         """Resumes of any thread, on their way to the polling thread."""
 
     def open(self) -> None:
@@ -49,15 +50,17 @@ class Resumer:
         """Whether a request of this proxy waits for `name`."""
         return self._tickets.holds(name)
 
-    def resume(self, name: str, value: Any, bind: str | None = None, by: str = "") -> Future[Receipt]:
-        """As the function `resume`, for this proxy; `by` says who resumes."""
+    def resume(
+        self, name: str, value: Any, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
+        """As the function `resume`, for this proxy; `by` says who resumes, `once` by what that works a single time."""
         if not self._is_open:
             raise _not_running(name)
         checked_name(name)
         json = msgspec.json.encode(value)
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()  # nobody can take a resume back
-        self._asked.append((future, name, json, bind, by))
+        self._asked.append((future, (name, json, bind, by, once)))
         self._polling.deliver(self._take)
         if not self._is_open:  # closed just now: the polling thread may have looked for the last time
             self._refuse()
@@ -66,14 +69,14 @@ class Resumer:
     def _take(self) -> None:
         """Do what was asked first, unless that was done when the proxy stopped."""
         if self._asked:
-            future, name, json, bind, by = self._asked.popleft()
-            answer = self._tickets.resume(name, json, bind, by)
+            future, resumed = self._asked.popleft()
+            answer = self._tickets.resume(*resumed)
             answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
 
     def _refuse(self) -> None:
         with suppress(IndexError):
             while True:
-                future, name, *_ = self._asked.popleft()
+                future, (name, *_) = self._asked.popleft()
                 future.set_exception(_not_running(name))
 
     def __repr__(self) -> str:

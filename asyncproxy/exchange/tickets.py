@@ -163,6 +163,10 @@ class Receipt:
     for_s: float | None = None
 
 
+Once = tuple[str, float]
+"""The mark of what resumes a single time, a link, and for how many seconds it must be known."""
+
+
 @dataclass(frozen=True, slots=True)
 class TicketLimits:
     """What a `TicketBook` keeps: for how many seconds, how many of them, and values of how many bytes."""
@@ -202,6 +206,8 @@ class TicketBook:
         self._seconds = seconds
         self._entries: dict[str, dict[str, _Entry]] = {REMEMBERED: {}, PARKED: {}, SETTLED: {}, LAPSED: {}}
         """By state; within a state in the order of coming into it, so that the eldest are the first."""
+        self._used: dict[str, float] = {}
+        """Marks of what resumes once, and until when they must be known."""
 
     def claim(self, name: str, bind: str | None, holder: Holder) -> bytes | None:
         """`holder` waits for `name` from now on; or the remembered value that there is for it.
@@ -221,14 +227,33 @@ class TicketBook:
         entry.bind, entry.holder, entry.how = bind, holder, f"{holder.whose} waits for it"
         return None
 
-    def resume(self, name: str, value: bytes, bind: str | None = None, by: str = "") -> tuple[Receipt, Holder | None]:
+    def resume(
+        self, name: str, value: bytes, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> tuple[Receipt, Holder | None]:
         """`value`, JSON, for `name`: the receipt, and who is to be given the value if anybody waits.
 
-        `bind` is the digest that whoever resumes quotes, `by` who that is. Raises `TicketRefused`, and `Overloaded`
-        when no more can be remembered.
+        `bind` is the digest that whoever resumes quotes, `by` who that is, `once` the mark of what it is resumed by.
+        Raises `TicketRefused`, and `Overloaded` when no more can be remembered.
         """
         self.forget()
         self._check(name, value)
+        if once is None:
+            return self._resume(name, value, bind, by)
+        if once[0] in self._used:
+            raise TicketRefused(409, name, self.look(name)["state"], f"what would resume ticket {name!r} was used once")
+        if len(self._used) >= self.limits.max_settled:
+            self._forget_marks()
+        resumed = self._resume(name, value, bind, by)
+        self._used[once[0]] = self._seconds() + once[1]
+        return resumed
+
+    def _forget_marks(self) -> None:
+        now = self._seconds()
+        self._used = {mark: until for mark, until in self._used.items() if until > now}
+        if len(self._used) >= self.limits.max_settled:
+            raise Overloaded(f"{len(self._used)} links were used and have not expired: try again later")
+
+    def _resume(self, name: str, value: bytes, bind: str | None, by: str) -> tuple[Receipt, Holder | None]:
         entry = self._find(name)
         if entry is None:
             return self._remember(name, value, bind, by), None

@@ -41,11 +41,13 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
+from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.timing import timed
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -58,10 +60,10 @@ class Exchange(Turning):
     """One request and its response, from first byte in to last byte out."""
 
     __slots__ = (
-        "_deadline",
         "attempts",
         "binding",
         "client",
+        "deadline",
         "flag",
         "flow",
         "forwards",
@@ -86,7 +88,7 @@ class Exchange(Turning):
         self.turn = None
         self.parked: Parked | None = None
         """What the module's own line of code waits for."""
-        self.forwards: list[Forwarding | WebChannel] = []
+        self.forwards: list[Forwarding | WebChannel | LongWait] = []
         """What goes on after it has answered the module, until its body is through: called off at the end."""
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
@@ -98,17 +100,12 @@ class Exchange(Turning):
         self.server: Any = None
         """The pool of the latest one."""
         self.started = False
-        """Whether the response's head is out."""
+        """Whether the response is out so far that it can only be cut; for what a `LongWait` adds see there."""
         self.verdict: ProxyError | None = None
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
-        self._deadline: Due | None = None
-
-    @property
-    def upstream(self) -> str | None:
-        """The route's upstream, which a bare forward uses."""
-        return self.binding.upstream
+        self.deadline: Due | None = None
 
     # Turns.
 
@@ -233,9 +230,9 @@ class Exchange(Turning):
             self.flag = self.flag or flag_of(error)
             self.interrupt(error)
 
-    def late(self) -> None:
-        """The route's time is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+    def late(self, seconds: float) -> None:
+        """The route's time, `seconds` of it, is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
@@ -289,9 +286,9 @@ class Exchange(Turning):
             self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-            self._deadline = None
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+            self.deadline = None
         flow = self.flow
         flow.exchanges.discard(self)
         flow.served += 1
@@ -300,12 +297,12 @@ class Exchange(Turning):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._limit(RouteDeadline(self), seconds)
+        self._limit(RouteDeadline(self, seconds), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-        self._deadline = deadline
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+        self.deadline = deadline
         self.flow.deadlines.set(deadline, seconds)
 
     @property
@@ -363,9 +360,13 @@ class Flow:
         if binding.at_once:  # if it waits, the lot says whether there is room
             exchange.call_at_once()
             return
+        if binding.server_timing:
+            exchange.client = timed(exchange)
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
             exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return
+        if binding.keep_alive != "off":
+            keep_alive(exchange)
         if binding.timeout is not None:
             exchange.limit(binding.timeout)
         if binding.whole_body and exchange.request.length != 0 and exchange.request.file is None:

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from asyncproxy.boundaries import Clock
 from asyncproxy.exchange.errors import ProxyError
-from asyncproxy.exchange.tickets import RAISE, Holder, Receipt, TicketBook, TicketLimits
+from asyncproxy.exchange.tickets import RAISE, Holder, Once, Receipt, TicketBook, TicketLimits
 from asyncproxy.polling.parking import Parked
 
 
@@ -34,13 +34,8 @@ class AwaitingTicket(Parked):
         self.owner.flow.around.tickets.claim(wait.name, wait.bind, self)
 
     def _is_sooner(self, seconds: float) -> bool:
-        """Whether that is before the time-out of the `Park` around it; then that one is taken back."""
-        if self._timer is None or self.deadline is None:
-            return True
-        if self.owner.flow.lot.clock.seconds() + seconds >= self.deadline:
-            return False
-        self._timer.cancel()
-        return True
+        """Whether that is before the time-out of the `Park` around it."""
+        return self.deadline is None or self.owner.flow.lot.clock.seconds() + seconds < self.deadline
 
     @property
     def whose(self) -> str:
@@ -92,10 +87,12 @@ class MemoryTickets:
         """`holder` waits no more; whoever resumes it later reads `why`."""
         self.book.withdraw(name, holder, why)
 
-    def resume(self, name: str, value: bytes, bind: str | None = None, by: str = "") -> Deferred[Receipt]:
+    def resume(
+        self, name: str, value: bytes, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Deferred[Receipt]:
         """Give `value`, JSON, to whoever waits for `name`, or keep it for whoever will; see `TicketBook.resume`."""
         try:
-            receipt, holder = self.book.resume(name, value, bind, by)
+            receipt, holder = self.book.resume(name, value, bind, by, once)
         except ProxyError as refused:
             return fail(refused)
         if holder is not None:

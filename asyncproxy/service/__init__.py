@@ -6,6 +6,7 @@
     ports.py     where a proxy listens
     binding.py   routes with their modules
     hooks.py     `start` and `stop` of modules
+    policies.py  what becomes of tickets that nobody resumes
     draining.py  how a proxy empties before it stops
     reloading.py another configuration in the place of a running one's
     signals.py   what signals mean while a proxy has the process

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.internet.task import deferLater
@@ -17,7 +18,8 @@ from asyncproxy.boundaries import Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
-from asyncproxy.exchange.tickets import Receipt, TicketLimits
+from asyncproxy.exchange.tickets import Once, Receipt, Ticket, TicketLimits
+from asyncproxy.links import Links
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
@@ -28,6 +30,7 @@ from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import about, snapshot
@@ -38,7 +41,7 @@ from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.resuming import Resumer
-from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
+from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
@@ -48,9 +51,11 @@ from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
+ANSWER_FIRST: Final = 0.05
+"""Seconds from an order to drain over the network to its execution."""
 
 
-class Proxy:
+class Proxy(Operated):
     """A proxy, from its settings: a path, a mapping of the configuration's shape, or `Settings`.
 
     `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
@@ -73,6 +78,8 @@ class Proxy:
         self._serves = False
         self.access_log: AccessLog | None = None
         """While it runs, if it has one."""
+        self.told_to_drain: Callable[[], Any] = self.drain
+        """What `begin_drain` calls; a service that has the process ends that too."""
 
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
@@ -108,6 +115,8 @@ class Proxy:
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
         self.tickets: Tickets = MemoryTickets(clock, ticket_limits(self.settings))
+        self.links = Links(self.settings.tickets.keys, time.time)
+        self.links.place = place_of_links(self.bindings)
         around = Surroundings(self.deliveries, self.upstreams, self.tickets, reactor, self.fetcher)
         limits: dict[str, Any] = {
             "max_queued": server.max_queued,
@@ -166,7 +175,7 @@ class Proxy:
     def _admin_binding(self) -> Bound:
         admin = self.settings.admin
         assert admin is not None
-        module = Status(token=admin.token) if admin.token else Status()
+        module = Status(token=admin.token, hosts=list(admin.hosts), operate=True)
         module.proxy = self
         return Bound(Route(path="/", module="status"), module)
 
@@ -174,6 +183,11 @@ class Proxy:
     def addresses(self) -> list[Any]:
         """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
         return self._ports.addresses
+
+    @property
+    def admin_address(self) -> Any:
+        """Where the admin listener listens, a Twisted address; None before it does, and without one."""
+        return self._ports.admin_address
 
     @property
     def doors(self) -> list[Door]:
@@ -200,15 +214,21 @@ class Proxy:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
 
-    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
+    def resume(
+        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
         """As `asyncproxy.resume`, of this proxy alone; `by` is who resumes, for whoever comes second. Any thread."""
         if self._resumer is None:
             raise RuntimeError(f"resume({name!r}): the proxy was not started")
-        return self._resumer.resume(name, value, bind, by)
+        return self._resumer.resume(name, value, bind, by, once)
 
     def ticket(self, name: str) -> Deferred[dict[str, Any]]:
         """What is known of ticket `name`; see `boundaries.Tickets.look`."""
         return self.tickets.look(name)
+
+    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
+        """See `Request.ticket_url`, which asks for it. Any thread."""
+        return origin_of_links(self.settings, self.addresses) + self.links.make(ticket, expires, **asked)
 
     # Another configuration.
 
@@ -232,6 +252,7 @@ class Proxy:
         self.settings = settings
         self.lot.limit = settings.server.max_parked
         self.tickets.limit(ticket_limits(settings))
+        self.links.place = place_of_links(bindings)
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
@@ -266,6 +287,18 @@ class Proxy:
             self._drain = Drain(clock_of(self.reactor), self.flow, self._ports.public_doors)
             self._ended = Deferred.fromCoroutine(self._drain_and_stop(self._drain, patience))
         return awaited(self._ended)
+
+    def begin_drain(self) -> None:
+        """Do in a moment what SIGTERM does: `drain`, and under twistd the process ends. Nothing if it drains already.
+
+        In a moment, so that whoever asked over the admin listener is answered first. To be called on the polling
+        thread.
+        """
+        self.reactor.callLater(ANSWER_FIRST, self._drain_unless_draining)
+
+    def _drain_unless_draining(self) -> None:
+        if not self.draining:
+            self.told_to_drain()
 
     def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -13,13 +12,13 @@ from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
-from asyncproxy.exchange.tickets import Receipt
 from asyncproxy.service.binding import Bound
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
 from asyncproxy.testing.house import FakeClient
 from asyncproxy.testing.lab_house import LabHouse
+from asyncproxy.testing.operators import OperatedLab
 from asyncproxy.testing.servers import Servers, Upstream
 from asyncproxy.testing.sources import read_source
 from asyncproxy.testing.stepping import AtRandom, InOrder, Order, PollingRound, ShuffledRound, SteppedWorkers
@@ -37,7 +36,7 @@ class LeftBehind(UserWarning):
     """A lab was closed and something was left: a parked request, or an answer that nobody asked for."""
 
 
-class Lab:
+class Lab(OperatedLab):
     """The proxy in memory, for tests of modules and of configurations: no thread, no socket, no sleep.
 
         lab = Lab(Orders, settings={"region": "eu"})
@@ -238,17 +237,6 @@ class Lab:
             self.settle()
         clock.move_to(end)
         self.settle()
-
-    def resume(self, name: str, value: Any = None, *, bind: str | None = None, by: str = "") -> Future[Receipt]:
-        """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
-        future = self.house.resume(name, value, bind=bind, by=by)
-        self._after_call()
-        return future
-
-    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
-        """What is known of ticket `name`: its ``state``, and ``how`` it came to it."""
-        self._look()
-        return self.house.ticket(name)
 
     # What there is to see.
 

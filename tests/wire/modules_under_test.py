@@ -29,6 +29,7 @@ from asyncproxy import (
     on_reactor,
     readable,
     sleep,
+    ticket,
     writable,
 )
 
@@ -125,6 +126,26 @@ class Sleeper(Module):
     async def handle(self, request: Request) -> Response:
         await sleep(float(argument(request, "for")))
         return Response.text("slept")
+
+
+class AsksForTicket(Module):
+    """Waits for ticket ``?name=``, and answers what it is given."""
+
+    async def handle(self, request: Request) -> Response:
+        return Response.json(await ticket(argument(request, "name"), timeout=60))
+
+
+class AsksByLink(Module):
+    """Waits for whoever opens its link, which ``?link`` tells."""
+
+    link = ""
+
+    async def handle(self, request: Request) -> Response:
+        if "link" in request.query:
+            return Response.text(self.link)
+        wait = ticket(timeout=60)
+        self.link = request.ticket_url(wait, "1m", ask="Is it you?", choices={"Yes": "yes", "No": "no"})
+        return Response.json(await wait)
 
 
 class Blocker(Module):
