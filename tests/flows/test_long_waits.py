@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,7 +21,7 @@ from asyncproxy.exchange.responses import Reply
 from asyncproxy.polling.http1 import parse_reply, reply_framing
 from asyncproxy.polling.long_waits import QUOTED, _asking_plainly
 from asyncproxy.service.draining import Drain
-from asyncproxy.testing import FakeClient
+from asyncproxy.testing import FakeClient, Lab
 from tests.fakes import House
 
 EVERY = 10.0
@@ -777,6 +778,69 @@ def test_the_copy_of_a_request_knows_all_that_the_first_does() -> None:
     assert (plain.id, plain.path, plain.query, plain.mark) == (request.id, "/a", "b=c", b"\r\nX: y")
     assert (plain.headers["accept-encoding"], plain.headers["x-a"]) == ("identity", "b")
     assert request.headers["accept-encoding"] == "br"
+
+
+class Takes(Module):
+    """Has the body whole, or reads it."""
+
+    def handle(self, request: Request) -> Any:
+        def taken(_request: Request, _woken: Any) -> Response:
+            return typed(JSON, request.data)
+
+        return Park(sleep(EVERY + 1), resume=taken)
+
+
+class Reads(Module):
+    async def handle(self, request: Request) -> Response:
+        await sleep(EVERY + 1)
+        return typed(JSON, await request.read())
+
+
+@pytest.mark.parametrize("module", [Takes, Reads])
+@pytest.mark.parametrize("fields", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_is_taken_whole_whatever_codings_its_client_accepts(module: Any, fields: bytes) -> None:
+    house = house_of(module(), "json")
+    client = house.connect()
+    body = b"[1,2]" if b"Length" in fields else chunked(b"[1,", b"2]") + b"0\r\n\r\n"
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n%b\r\n" % fields + body[:4])
+    house.settle()
+    client.send(body[4:])
+    house.advance(EVERY + 2)
+    assert got(client)[2:4] == (b"\n[1,2]", True)
+    house.assert_nothing_left()
+
+
+@KINDS
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_comes_first_each_client_has_a_whole_body_or_has_left(kind: Kind, seed: int) -> None:
+    chosen = Random(seed)
+    answers = [*WHOLE.values(), *(row[0] for name, row in FAILURES.items() if name != "an endless error")]
+
+    class Anything(Module):
+        blocking = chosen.random() < 0.7
+
+        async def handle(self, request: Request) -> Any:
+            await sleep(float(request.query))
+            return chosen.choice(answers)(kind)
+
+    lab = Lab(Anything, keep_alive=kind.word, keep_alive_every="1s", timeout="4s", seed=seed)
+    asked = [lab.get(f"/?{chosen.choice((0, 0.5, 1, 1, 2, 3, 4, 5))}") for _ in range(8)]
+    leaving, slow = asked[:2], asked[2:4]
+    for _ in range(12):
+        lab.advance(0.5)
+        for request in leaving:
+            if not request.done and chosen.random() < 0.3:
+                lab.disconnect(request)
+        for request in slow:
+            chosen.choice((request.slow, request.fast))()
+    for request in slow:
+        request.fast()
+    lab.advance(40)
+    for request in asked:
+        behind_its_first_byte = request.body.replace(kind.tick, b"") == halves(kind)[0]
+        assert request.left or (request.done and request.cut is behind_its_first_byte), request
+    assert len(lab.records) == len(asked)
+    assert lab.stop() == []
 
 
 def test_it_says_what_it_is_at() -> None:
