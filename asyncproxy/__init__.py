@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.errors import ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
+    from asyncproxy.exchange.errors import Cancelled, ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
     from asyncproxy.exchange.headers import Headers
     from asyncproxy.exchange.messages import Request
     from asyncproxy.exchange.outcomes import Park, Woken
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RAISE",
+    "Cancelled",
     "ClientGone",
     "Draining",
     "Duration",
@@ -56,6 +57,7 @@ __all__ = [
 __version__ = "0.1.0"
 _ROOMS = {
     "RAISE": "exchange.tickets",
+    "Cancelled": "exchange.errors",
     "ClientGone": "exchange.errors",
     "Draining": "exchange.errors",
     "Duration": "settings",

@@ -197,6 +197,8 @@ class Binding(Protocol):
     keep_alive_every: float
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""
+    server_timing: bool
+    """Whether its responses tell where the time went; see `polling.timing`. Such a route is not `at_once`."""
     tally: Any
     """Its row of the books, once it has one."""
 

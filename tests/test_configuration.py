@@ -269,7 +269,7 @@ def test_a_mistake_is_told_with_its_place_and_its_mend(tables, problem):
         (
             {"strip_prefix": True},
             "route[1].strip_prefix: unknown key; known are path, host, methods, module, upstream, timeout, "
-            "keep_alive, keep_alive_every, filters, settings; a module's own keys go in settings",
+            "keep_alive, keep_alive_every, server_timing, filters, settings; a module's own keys go in settings",
         ),
         (
             {"upstream": "order"},

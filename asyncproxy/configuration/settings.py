@@ -56,11 +56,13 @@ class Admin(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[str, read_by(values.endpoint)]
     """Where the status is served. Without a ``token`` it must be on a loopback address or a ``unix:`` socket."""
     token: Annotated[str | None, read_by(values.token)] = None
-    """What requests must carry, as ``Authorization: Bearer TOKEN``."""
+    """What requests must carry, as ``Authorization: Bearer TOKEN``; people type it into the page."""
+    hosts: Annotated[tuple[str, ...], read_by(values.authorities)] = ()
+    """Names under which it is reached, beside its own address, as a proxy before it or a forwarded port makes them."""
 
     def __repr__(self) -> str:
         """Without the token: settings are printed when something is wrong."""
-        return f"Admin(listen={self.listen!r}, token={'...' if self.token else None})"
+        return f"Admin(listen={self.listen!r}, token={'...' if self.token else None}, hosts={self.hosts!r})"
 
 
 class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +153,8 @@ class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event stream (``"sse"``), white space before JSON (``"json"``), or heads of 102 Processing (``"102"``)."""
     keep_alive_every: Seconds = 15.0
     """How often it gets that."""
+    server_timing: bool = False
+    """Whether responses tell their client in ``Server-Timing`` where the request's time went."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
     """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}

@@ -110,6 +110,11 @@ def host(value: object) -> str:
     return bare_host(text)
 
 
+def authorities(value: object) -> tuple[str, ...]:
+    """What clients may write into Host, in lower case: names or addresses, with the port unless that is 80 or 443."""
+    return tuple(map(_authority, _one_or_many(value)))
+
+
 def methods(value: object) -> tuple[str, ...]:
     """Methods, one or more, in upper case."""
     names = [one.upper() if isinstance(one, str) else "" for one in _some(value, '"GET"')]
@@ -185,6 +190,15 @@ def _is_duration(value: object) -> bool:
         return bool(duration(value))
     except ValueError:
         return False
+
+
+def _authority(value: object) -> str:
+    text = value.lower() if isinstance(value, str) else ""
+    with_port = _HOST_AND_PORT.fullmatch(text)
+    name = with_port[1] if with_port else text
+    if "*" in name or not (_HOST_NAME.fullmatch(name) or _is_ipv6(name)):
+        raise ValueError(f'{shown(value)} is not a host; write for example "proxy.example:8081"')
+    return text
 
 
 def _is_off(value: object) -> bool:

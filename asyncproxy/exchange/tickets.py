@@ -16,6 +16,7 @@ lapsed      whoever waited has left or took too long; for `settled` seconds a re
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -55,7 +56,7 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
 """Awaited while parked it is `TicketTaken`; resumed while remembered, settled or lapsed it is `TicketRefused`."""
 
 NAME_LIMIT: Final = 256
-_NAME: Final = re.compile(rf"[^\x00-\x1f\x7f]{{1,{NAME_LIMIT}}}")
+_NAME: Final = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{NAME_LIMIT}}}")
 
 
 class _Raise:
@@ -130,7 +131,8 @@ def checked_name(name: object) -> str:
     if isinstance(name, str) and _NAME.fullmatch(name):
         return name
     raise ValueError(
-        f"{name!r:.80} is no name of a ticket: it is 1 to {NAME_LIMIT} characters, none of them a control character"
+        f"{name!r:.80} is no name of a ticket: it is 1 to {NAME_LIMIT} characters, none of them a control character "
+        "or half a surrogate pair"
     )
 
 
@@ -286,11 +288,12 @@ class TicketBook:
         return name in self._entries[PARKED]
 
     def forget(self) -> None:
-        """Let go what has been known for long enough."""
+        """Let go what has been known for long enough, and of what is over the eldest that are too many."""
         now, limits = self._seconds(), self.limits
         for state, kept in ((REMEMBERED, limits.remember), (SETTLED, limits.settled), (LAPSED, limits.settled)):
             entries = self._entries[state]
-            while entries and next(iter(entries.values())).since <= now - kept:
+            most = math.inf if state == REMEMBERED else limits.max_settled
+            while entries and (len(entries) > most or next(iter(entries.values())).since <= now - kept):
                 del entries[next(iter(entries))]
 
     def statistics(self) -> dict[str, int]:

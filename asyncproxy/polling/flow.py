@@ -47,6 +47,7 @@ from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.timing import timed
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -59,10 +60,10 @@ class Exchange(Turning):
     """One request and its response, from first byte in to last byte out."""
 
     __slots__ = (
-        "_deadline",
         "attempts",
         "binding",
         "client",
+        "deadline",
         "flag",
         "flow",
         "forwards",
@@ -104,7 +105,7 @@ class Exchange(Turning):
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
-        self._deadline: Due | None = None
+        self.deadline: Due | None = None
 
     # Turns.
 
@@ -229,9 +230,9 @@ class Exchange(Turning):
             self.flag = self.flag or flag_of(error)
             self.interrupt(error)
 
-    def late(self) -> None:
-        """The route's time is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+    def late(self, seconds: float) -> None:
+        """The route's time, `seconds` of it, is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
@@ -285,9 +286,9 @@ class Exchange(Turning):
             self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-            self._deadline = None
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+            self.deadline = None
         flow = self.flow
         flow.exchanges.discard(self)
         flow.served += 1
@@ -296,12 +297,12 @@ class Exchange(Turning):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._limit(RouteDeadline(self), seconds)
+        self._limit(RouteDeadline(self, seconds), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-        self._deadline = deadline
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+        self.deadline = deadline
         self.flow.deadlines.set(deadline, seconds)
 
     @property
@@ -359,6 +360,8 @@ class Flow:
         if binding.at_once:  # if it waits, the lot says whether there is room
             exchange.call_at_once()
             return
+        if binding.server_timing:
+            exchange.client = timed(exchange)
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
             exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return

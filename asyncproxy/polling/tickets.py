@@ -13,7 +13,7 @@ import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
 from asyncproxy.boundaries import Clock
-from asyncproxy.exchange.errors import ParkTimeout, ProxyError
+from asyncproxy.exchange.errors import ProxyError
 from asyncproxy.exchange.tickets import RAISE, Holder, Once, Receipt, TicketBook, TicketLimits
 from asyncproxy.polling.parking import Parked
 
@@ -26,7 +26,7 @@ class AwaitingTicket(Parked):
     def begin(self) -> None:
         """Claim the name, and watch the clock."""
         wait = self.wait
-        self._why = "was called off"
+        self._why = "it was called off"
         self._defaults = False
         if wait.timeout is not None and self._is_sooner(wait.timeout):
             self._defaults = wait.default is not RAISE
@@ -34,13 +34,8 @@ class AwaitingTicket(Parked):
         self.owner.flow.around.tickets.claim(wait.name, wait.bind, self)
 
     def _is_sooner(self, seconds: float) -> bool:
-        """Whether that is before the time-out of the `Park` around it; then that one is taken back."""
-        if self._timer is None or self.deadline is None:
-            return True
-        if self.owner.flow.lot.clock.seconds() + seconds >= self.deadline:
-            return False
-        self._timer.cancel()
-        return True
+        """Whether that is before the time-out of the `Park` around it."""
+        return self.deadline is None or self.owner.flow.lot.clock.seconds() + seconds < self.deadline
 
     @property
     def whose(self) -> str:
@@ -48,23 +43,26 @@ class AwaitingTicket(Parked):
         return str(self.owner.request.id)
 
     def resumed(self, value: bytes) -> None:
-        """Somebody gave `value`, JSON."""
-        self.ready(msgspec.json.decode(value))
+        """Somebody gave `value`, JSON. One that cannot be read here, for it is too deep, is raised at the await."""
+        try:
+            decoded = msgspec.json.decode(value)
+        except (ValueError, RecursionError) as error:
+            self.fail(error)
+        else:
+            self.ready(decoded)
 
     def _too_late(self, seconds: float) -> None:
         if not self._defaults:
             super()._too_late(seconds)
             return
         self._timer = None
-        self._why = "it took too long"
+        self._why = f"it was not resumed within {seconds:g} s"
         self.undo()
         self.ready(self.wait.default)
 
     def interrupt(self, error: BaseException) -> None:
         """Call the wait off; a late resume is told why."""
-        if isinstance(error, ParkTimeout):
-            self._why = "it took too long"
-        elif isinstance(error, ProxyError):
+        if isinstance(error, ProxyError):
             self._why = error.words
         super().interrupt(error)
 

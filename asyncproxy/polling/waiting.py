@@ -187,15 +187,13 @@ class AwaitingNative(Parked):
 class Watching(Parked):
     """On a `Readiness`; closes its descriptor when the wait is over."""
 
-    _alarm: DelayedCall | None = None
-
     def begin(self) -> None:
         """Watch the descriptor, and the clock."""
         seconds = self.wait.timeout
         if seconds is None and self.deadline is None:
             seconds = READINESS_TIMEOUT
-        if seconds is not None:
-            self._alarm = self.owner.flow.lot.clock.callLater(seconds, self._late, seconds)
+        if seconds is not None and (self.deadline is None or self.since + seconds < self.deadline):
+            self.limit(seconds)
         descriptors = self.owner.flow.around.descriptors
         watch = descriptors.addWriter if self.wait.writing else descriptors.addReader
         watch(self)
@@ -221,15 +219,12 @@ class Watching(Parked):
         """The reactor gives it up: whoever reads it finds out why."""
         self.doRead()
 
-    def _late(self, seconds: float) -> None:
-        self._alarm = None
+    def _too_late(self, seconds: float) -> None:
+        self._timer = None
         self.interrupt(ParkTimeout(f"{self.wait.describe()} was not ready within {seconds:g} s"))
 
     def undo(self) -> None:
         """Watch no more, and close the descriptor."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
         if self.wait.fd >= 0:
             descriptors = self.owner.flow.around.descriptors
             descriptors.removeReader(self)

@@ -34,8 +34,9 @@ class Bound:
         self.tally: Any = None
         self.keep_alive: str = route.keep_alive
         self.keep_alive_every = route.keep_alive_every
-        limited = self.timeout is not None or self.keep_alive != "off"
-        self.at_once = not (self.blocking or self.is_async or self.whole_body or limited)
+        self.server_timing = route.server_timing
+        watched = self.timeout is not None or self.keep_alive != "off" or self.server_timing
+        self.at_once = not (self.blocking or self.is_async or self.whole_body or watched)
 
     def serves(self, route: Route) -> bool:
         """Whether `route` asks for what this one's module was made for: it may keep it, and its state."""

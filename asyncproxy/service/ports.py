@@ -39,6 +39,11 @@ class Ports:
         """Where it listens: the Twisted addresses, the admin's last."""
         return [port.getHost() for port in (*self._public, *self._admin)]
 
+    @property
+    def admin_address(self) -> Any:
+        """Where it listens for the admin; None if it does not."""
+        return self._admin[0].getHost() if self._admin else None
+
     async def open_public(self, network: Any, endpoint: str, door: Door, ceiling: Ceiling) -> None:
         """Listen on one of `server.listen`; it pauses when descriptors run out. Raises `NotStarted`."""
         self.public_doors.append(door)

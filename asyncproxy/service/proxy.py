@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.internet.task import deferLater
@@ -29,6 +30,7 @@ from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import about, snapshot
@@ -49,9 +51,11 @@ from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
+ANSWER_FIRST: Final = 0.05
+"""Seconds from an order to drain over the network to its execution."""
 
 
-class Proxy:
+class Proxy(Operated):
     """A proxy, from its settings: a path, a mapping of the configuration's shape, or `Settings`.
 
     `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
@@ -74,6 +78,8 @@ class Proxy:
         self._serves = False
         self.access_log: AccessLog | None = None
         """While it runs, if it has one."""
+        self.told_to_drain: Callable[[], Any] = self.drain
+        """What `begin_drain` calls; a service that has the process ends that too."""
 
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
@@ -169,7 +175,7 @@ class Proxy:
     def _admin_binding(self) -> Bound:
         admin = self.settings.admin
         assert admin is not None
-        module = Status(token=admin.token) if admin.token else Status()
+        module = Status(token=admin.token, hosts=list(admin.hosts), operate=True)
         module.proxy = self
         return Bound(Route(path="/", module="status"), module)
 
@@ -177,6 +183,11 @@ class Proxy:
     def addresses(self) -> list[Any]:
         """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
         return self._ports.addresses
+
+    @property
+    def admin_address(self) -> Any:
+        """Where the admin listener listens, a Twisted address; None before it does, and without one."""
+        return self._ports.admin_address
 
     @property
     def doors(self) -> list[Door]:
@@ -276,6 +287,18 @@ class Proxy:
             self._drain = Drain(clock_of(self.reactor), self.flow, self._ports.public_doors)
             self._ended = Deferred.fromCoroutine(self._drain_and_stop(self._drain, patience))
         return awaited(self._ended)
+
+    def begin_drain(self) -> None:
+        """Do in a moment what SIGTERM does: `drain`, and under twistd the process ends. Nothing if it drains already.
+
+        In a moment, so that whoever asked over the admin listener is answered first. To be called on the polling
+        thread.
+        """
+        self.reactor.callLater(ANSWER_FIRST, self._drain_unless_draining)
+
+    def _drain_unless_draining(self) -> None:
+        if not self.draining:
+            self.told_to_drain()
 
     def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
 from asyncproxy.boundaries import Surroundings
@@ -22,6 +23,7 @@ from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import about, snapshot
@@ -111,7 +113,7 @@ class Records(list[Record]):
         return {"written": len(self), "dropped": 0, "waiting": 0, "failing": 0}
 
 
-class House:
+class House(Operated):
     """All rooms around fakes; nothing in it happens by itself.
 
     What a real loop would do on its next round waits in `polling` until it is stepped, turns wait in `workers`, time
@@ -199,6 +201,14 @@ class House:
 
     draining = False
     """Whether it takes no more connections, because it is to stop."""
+    admin_address = IPv4Address("TCP", "127.0.0.1", 8081)
+    """Where the admin listener would listen."""
+    told_to_drain = False
+    """Whether somebody has asked for it, by `begin_drain`."""
+
+    def begin_drain(self) -> None:
+        """Note that it was asked for: nothing here happens by itself."""
+        self.told_to_drain = True
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""

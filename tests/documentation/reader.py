@@ -46,7 +46,7 @@ class Reader:
             PROGRAMS: f"{Path(sys.executable).parent}/",
         }
         """What of a page's text is something else here."""
-        self.terminals = Terminals(folder, map(int, ports.values()))
+        self.terminals = Terminals(folder, map(int, ports.values()), admin=ports["8081"])
         self.page = ModuleType("page_of_the_documentation")
         """What the page's Python has defined so far."""
         self.printed: str | None = None
