@@ -557,6 +557,34 @@ def test_a_stream_whose_first_byte_is_late_has_its_own_head_and_ticks(kind: Kind
     house.assert_nothing_left()
 
 
+@KINDS
+@pytest.mark.parametrize("way", WHOLE)
+def test_an_early_head_tells_the_time_that_was_spent_by_then(kind: Kind, way: str) -> None:
+    house = house_of(Waits(kind, WHOLE[way]), kind.word, route={"server_timing": True})
+    client = ask(house)
+    house.advance(EVERY + 0.1)
+    assert re.search(rb"Server-Timing: parked;dur=10\d\d\d\.\d\r\n", client.received)
+    house.advance(30)
+    assert got(client)[2:4] == (kind.tick * 3 + kind.body, True)
+    assert client.received.count(b"Server-Timing") == 1
+    house.assert_nothing_left()
+
+
+# What an operator does.
+
+
+@KINDS
+def test_a_request_that_an_operator_cancels_is_told_so_in_the_body(kind: Kind) -> None:
+    house = house_of(Waits(kind, WHOLE["bytes"], 1000), kind.word)
+    client = ask(house)
+    house.advance(EVERY + 0.1)
+    house.cancel(house.exchange().request.id, 409)
+    house.settle()
+    found = got(client)
+    assert (found.whole, error_in(kind, found.body)["status"]) == (True, 409)
+    house.assert_nothing_left()
+
+
 # 102.
 
 
