@@ -18,8 +18,9 @@ from asyncproxy import Module, Park, Request, Response, UpstreamError, sleep
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.messages import Request as RawRequest
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.http1 import parse_reply, reply_framing
-from asyncproxy.polling.long_waits import QUOTED, _asking_plainly
+from asyncproxy.polling.long_waits import QUOTED, LongWait, _asking_plainly
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing import FakeClient, Lab
 from tests.fakes import House
@@ -280,6 +281,39 @@ def test_a_reply_follows_an_early_head(kind: Kind, minor: int, way: str, module:
     house.assert_nothing_left()
 
 
+@KINDS
+@pytest.mark.parametrize("way", RELAYED)
+def test_a_reply_in_time_is_as_it_is_without_a_keep_alive(kind: Kind, way: str) -> None:
+    answers = []
+    for word in (kind.word, "102", "off"):
+        house = house_of("reverse", word)
+        client = ask(house)
+        for data in RELAYED[way](kind):
+            if data:
+                house.upstream().answer(data)
+            else:
+                house.upstream().hang_up()
+            house.settle()
+        house.advance(0)
+        answers.append(re.sub(rb"X-Request-ID: \S+", b"", client.received))
+        house.assert_nothing_left()
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_long_error_that_comes_in_many_pieces_at_once_is_told_once() -> None:
+    house = house_of(Holds(), "json")
+    client = ask(house)
+    error = b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    house.upstream().answer(error + chunked(b"x" * QUOTED))
+    for _ in range(3):
+        house.upstream().answer(chunked(b"x" * QUOTED))
+    house.advance(EVERY + 2)
+    found = got(client)
+    assert (found.whole, found.rest) == (True, b"")
+    assert error_in(JSON, found.body)["detail"] == "the answer is 500 Internal Server Error"
+    house.assert_nothing_left()
+
+
 class Replaces(Module):
     """Puts a body of its own in the place of the upstream's."""
 
@@ -345,6 +379,12 @@ FAILURES: dict[str, tuple[Callable[[Kind], Any], int, str, str]] = {
     "a page of its own": (lambda _: Response.text("no such order\n", 404), 404, "no such order", ""),
     "an error in JSON": (lambda _: Response.json({"a": 1}, 429), 429, '{"a": 1}', ""),
     "an error in HTML": (lambda _: Response.html("<p>", 503), 503, "the answer is 503 Service Unavailable", ""),
+    "an encoded error": (
+        lambda _: Response(404, {"content-type": "text/plain", "content-encoding": "gzip"}, b"\x1f\x8b"),
+        404,
+        "the answer is 404 Not Found",
+        "",
+    ),
     "an error in pieces": (lambda _: Response(410, {"content-type": "text/plain"}, [b"a", b"b"]), 410, "ab", ""),
     "a long error": (
         lambda _: Response.text("x" * (QUOTED + 1), 400),
@@ -605,6 +645,19 @@ def test_a_102_each_time_and_the_response_follows_unchanged(way: str) -> None:
     house.assert_nothing_left()
 
 
+def test_no_102_comes_into_a_response_that_has_begun() -> None:
+    house = house_of("reverse", "102")
+    client = ask(house)
+    house.advance(EVERY + 0.1)
+    house.upstream().answer(reply(JSON, b"Transfer-Encoding: chunked", chunked(b"[1, ")))
+    house.advance(3 * EVERY)
+    house.upstream().answer(chunked(b"2]") + b"0\r\n\r\n")
+    house.settle()
+    found = got(client)
+    assert (found.informational, found.body, found.whole) == ([102], b"[1, 2]", True)
+    house.assert_nothing_left()
+
+
 @pytest.mark.parametrize(("failure", "status"), [("an exception", 500), ("not modified", 304), ("nothing", 204)])
 def test_after_a_102_a_failure_is_what_it_always_was(failure: str, status: int) -> None:
     house = house_of(Waits(JSON, FAILURES[failure][0]), "102")
@@ -693,8 +746,13 @@ class Clings(Module):
 def test_nothing_is_written_to_a_client_that_left_though_its_module_cleans_up(word: str) -> None:
     house = house_of(Clings(), word)
     client = ask(house)
+    wait = house.exchange().client
+    assert isinstance(wait, LongWait)
     client.leave()
-    house.advance(3 * EVERY)
+    house.advance(EVERY + 1)
+    assert house.stages() == {"PARKED": 1}
+    assert wait.due == NEVER
+    house.advance(2 * EVERY)
     assert client.received == b""
     house.assert_nothing_left()
 
@@ -784,19 +842,21 @@ def test_an_upstream_is_asked_for_what_may_follow_an_early_head(word: str, codin
     assert b"\r\nAccept-Encoding: %b\r\n" % coding in house.upstream().received
 
 
-def test_other_routes_of_the_connection_are_not_asked_for_less() -> None:
+@pytest.mark.parametrize("plain_first", [True, False])
+def test_other_routes_of_the_connection_are_not_asked_for_less(plain_first: bool) -> None:
     house = House("reverse", modules={"/kept": "reverse"})
     kept = next(binding for binding in house.bindings if binding.path == "/kept")
     kept.keep_alive, kept.keep_alive_every, kept.at_once = "sse", EVERY, False
     client = house.connect()
-    for path in (b"/a", b"/kept", b"/b", b"/kept", b"/c"):
+    paths = (b"/a", b"/b", b"/kept", b"/c", b"/kept") if plain_first else (b"/a", b"/kept", b"/b", b"/kept", b"/c")
+    for path in paths:
         client.send(b"GET %b HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n" % path)
         house.settle()
         house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         house.settle()
     told = re.findall(rb"GET /(\w+) .*?Accept-Encoding: (\w+)", house.upstream().received, re.DOTALL)
     coding = {b"kept": b"identity"}
-    assert told == [(path, coding.get(path, b"gzip")) for path in (b"a", b"kept", b"b", b"kept", b"c")]
+    assert told == [(path[1:], coding.get(path[1:], b"gzip")) for path in paths]
 
 
 def test_the_copy_of_a_request_knows_all_that_the_first_does() -> None:
