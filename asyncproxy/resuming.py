@@ -68,16 +68,17 @@ def resume(name: str, value: Any = None, *, bind: str | None = None) -> Future[R
     The future tells what came of it: a `Receipt` whose `state` is ``"settled"``, or ``"remembered"`` when nobody waits
     yet; it fails with `TicketRefused` for a ticket that was settled already, has lapsed, or is bound to another digest
     than `bind`. Module code awaits it, other threads call its ``result()``; on the polling thread that would wait for
-    ever. With several proxies in the process: the one where a request waits for `name`, or else the one that was
-    started last; ``proxy.resume`` says which.
+    ever. With several proxies in the process the latest is meant where a request waits for `name`, or if there is none
+    the latest of all; ``proxy.resume`` says which.
 
     Raises TypeError for a value that JSON cannot hold, ValueError for what is no name, RuntimeError when no proxy runs.
     """
     running = _running()
     if not running:
         raise RuntimeError(f"resume({name!r}): no proxy runs in this process; start one, or ask its admin listener")
-    return next((one for one in running if one.holds(name)), running[-1]).resume(name, value, bind)
+    return next((one for one in running if one.holds(name)), running[0]).resume(name, value, bind)
 
 
 def _running() -> list[Resumer]:
-    return [resumer for one in _open.copy() if (resumer := one()) is not None]
+    """The latest first."""
+    return [resumer for one in reversed(_open.copy()) if (resumer := one()) is not None]

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
@@ -42,8 +43,9 @@ def wrong_with(seed: int) -> list[str]:
 def judged(seed: int) -> tuple[Scene | None, list[str]]:
     """A scene that was played, and what is wrong with it: an exception on the way too, and a failure that is logged."""
     heard = Failures()
+    observer = cast(ILogObserver, heard)
     scene: Scene | None = None
-    globalLogPublisher.addObserver(heard)
+    globalLogPublisher.addObserver(observer)
     try:
         scene = Scene(seed)
         scene.play()
@@ -51,7 +53,7 @@ def judged(seed: int) -> tuple[Scene | None, list[str]]:
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this seed's
         found = [f"raised {error!r}"]
     finally:
-        globalLogPublisher.removeObserver(heard)
+        globalLogPublisher.removeObserver(observer)
         if scene is not None:
             scene.lab.house.resumer.close()
     return scene, found + heard.lines

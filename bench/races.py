@@ -21,6 +21,8 @@ from asyncproxy.testing.client import ClientRequest
 SECONDS: Final = (1.0, 2.0, 3.0, 5.0)
 PAUSES: Final = (0, 0, 1, 1, 2, 3, 5, 9)
 """Steps of the lab between two things that happen."""
+ROUNDS: Final = 8
+"""Resumes of a name after which nobody waits for it: all visits together have fewer awaits."""
 LONGEST: Final = 60.0
 """Seconds after which nobody waits whose wait has an end."""
 
@@ -316,8 +318,8 @@ class Scene:
         """Let time-outs come, resume whoever still waits, and let a drain become a stop."""
         self.settle()
         self.settle(LONGEST if self.timeout or self.drained else max(SECONDS))
-        while waiting := [name for name in self.names if self.lab.house.tickets.holds(name)]:
-            for name in waiting:
+        for _ in range(ROUNDS):
+            for name in filter(self.lab.house.tickets.holds, self.names):
                 self.resume(name, "digest")
             self.settle()
         if self.drained is not None:
