@@ -104,9 +104,9 @@ class Errand(Exchange):
         if self.stage != ENDED:
             self.enter(FINISHED, self.flow.seconds())
             self._close_asked()
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-            self._deadline = None
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+            self.deadline = None
 
     def _tell(self, error: BaseException | None) -> None:
         done, self._done = self._done, None

@@ -38,6 +38,7 @@ from asyncproxy.exchange.responses import Reply, Response
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books
+from asyncproxy.polling.counting import stages_of
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
@@ -58,10 +59,10 @@ class Exchange(Turning):
     """One request and its response, from first byte in to last byte out."""
 
     __slots__ = (
-        "_deadline",
         "attempts",
         "binding",
         "client",
+        "deadline",
         "flag",
         "flow",
         "forwards",
@@ -103,7 +104,7 @@ class Exchange(Turning):
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
-        self._deadline: Due | None = None
+        self.deadline: Due | None = None
 
     @property
     def upstream(self) -> str | None:
@@ -289,9 +290,9 @@ class Exchange(Turning):
             self.forwards.clear()
         if self.request.file is not None:
             self.request.file.close()
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-            self._deadline = None
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+            self.deadline = None
         flow = self.flow
         flow.exchanges.discard(self)
         flow.served += 1
@@ -303,9 +304,9 @@ class Exchange(Turning):
         self._limit(RouteDeadline(self), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:
-        if self._deadline is not None:
-            self.flow.deadlines.remove(self._deadline)
-        self._deadline = deadline
+        if self.deadline is not None:
+            self.flow.deadlines.remove(self.deadline)
+        self.deadline = deadline
         self.flow.deadlines.set(deadline, seconds)
 
     @property
@@ -390,10 +391,7 @@ class Flow:
 
     def stages(self) -> dict[str, int]:
         """How many exchanges are in each stage."""
-        counts = dict.fromkeys((RECEIVING, QUEUED, WORKING, PARKED, RESPONDING, "TUNNELLING"), 0)
-        for exchange in self.exchanges:
-            counts[exchange.shown_stage] += 1
-        return counts
+        return stages_of(self.exchanges)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {stage}" for stage, count in self.stages().items() if count)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from asyncproxy import __version__
 from asyncproxy.polling.flow import Exchange, Flow
 
 
@@ -24,12 +23,6 @@ def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[st
         "parked": [_row(exchange, now) for exchange in waiting[:limit]],
         "parked_total": total,
     }
-
-
-def about(flow: Flow) -> dict[str, Any]:
-    """What the page shows beside the `snapshot`: ``version``, ``uptime_s``, and ``upstreams``, all pools."""
-    age = flow.seconds() - flow.began
-    return {"version": __version__, "uptime_s": age, "upstreams": flow.around.upstreams.statistics()}
 
 
 def _row(exchange: Exchange, now: float) -> dict[str, Any]:

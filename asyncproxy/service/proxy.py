@@ -27,9 +27,10 @@ from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.onlookers import Onlookers
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import about, snapshot
+from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.transports import network
@@ -39,12 +40,15 @@ from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
+from asyncproxy.watching.seats import Seats
 from asyncproxy.watching.stalls import whose
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
 BACKLOG: Final = 4096
+ADMIN_PARKED: Final = 64
+"""Requests of the admin listener that may be parked."""
 
 
 class Proxy:
@@ -113,8 +117,10 @@ class Proxy:
         self.books = Books(Tally())
         read = self.settings.admin is not None or server.access_log is not None
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)
-        self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
-        """Requests of the admin listener are not among those that it shows."""
+        admin_lot = ParkingLot(clock, KINDS, ADMIN_PARKED)
+        self.admin_flow = Flow(self.workers, admin_lot, self.deadlines, around, **limits)
+        """Requests of the admin listener are not among those that it shows, and have room when those have none."""
+        self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         self.hooks = Hooks(self.flow)
         self.ceiling = Ceiling(clock)
         self._retiring = Retiring(clock, self.flow, self.hooks)
@@ -136,6 +142,7 @@ class Proxy:
                 await self._open("server.listen", endpoint, self.flow, self.bindings)
             if self.settings.admin is not None:
                 await self._open("admin.listen", self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
+                self.onlookers.start()
             self._serves = True
         except BaseException:
             await self.stop()
@@ -198,9 +205,9 @@ class Proxy:
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
-    def overview(self, limit: int = 1000) -> dict[str, Any]:
-        """The snapshot and more, as ``/status`` shows it."""
-        return {**self.snapshot(limit), **about(self.flow)}
+    def overview(self, limit: int = 100) -> dict[str, Any]:
+        """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""
+        return self.onlookers.view(limit)
 
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
@@ -294,6 +301,7 @@ class Proxy:
 
     async def _stop(self) -> list[str]:
         self.ceiling.stop()
+        self.onlookers.stop()
         ports, self._ports = self._ports, []
         await _stop_listening(ports)
         for door in self.doors:

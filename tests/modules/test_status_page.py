@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from asyncproxy.modules.status_page import page
 
 from asyncproxy import Module, Request, Response, __version__, sleep
-from asyncproxy.modules.status_page import page
 from asyncproxy.testing import Lab
 
 HOSTILE = "<script>alert(1)</script>\"'&"
