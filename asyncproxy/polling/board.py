@@ -42,8 +42,8 @@ COLUMNS: Final = (
     "column",
     "spent",
 )
-"""What a row has. Times are seconds of the flow's clock; `spent` is the ledger up to `stepped`, the request's last step,
-and what passes after that is `column`'s."""
+"""What a row has. Times are seconds of the flow's clock; `spent` is the ledger up to `stepped`, the request's last
+step, and what passes after that is `column`'s."""
 WRITTEN: Final = 100
 """Rows that are written in one go."""
 CHECKED: Final = 500

@@ -37,7 +37,7 @@ Event = tuple[str, str]
 
 
 class Onlookers:
-    """All of them, and what they look at: `flow`, what its `workers` run, and what `watched` says. Polling thread only."""
+    """All of them, and what they look at: `flow`, what its `workers` run, what `watched` says. Polling thread only."""
 
     def __init__(
         self,
@@ -104,8 +104,9 @@ class Onlookers:
             return
         self.looks += 1
         self.told = json.dumps(self.figures(), separators=(",", ":"))
-        self._next_look = self._flow.lot.seconds() + EVERY
-        self._look_on()
+        clock = self._flow.lot.clock
+        self._next_look = clock.seconds() + EVERY
+        self._timer = clock.callLater(PAUSE, self._look_on)
 
     def _look_on(self) -> None:
         more = self.board.look()
@@ -118,7 +119,7 @@ class Onlookers:
     @property
     def pause(self) -> float:
         """Seconds until the next look is through, if it is a short one."""
-        return max(PAUSE, self._next_look - self._flow.lot.seconds() + PAUSE / 2)
+        return max(PAUSE, self._next_look - self._flow.lot.seconds() + 1.5 * PAUSE)
 
     def figures(self) -> dict[str, Any]:
         """What there is now, but for the rows."""
@@ -153,7 +154,7 @@ class Onlookers:
         }
 
     def view(self, most: int) -> dict[str, Any]:
-        """What there is now, with the eldest `most` rows as ``parked`` and ``parked_total``; for those who look once."""
+        """What there is now, and the eldest `most` rows as ``parked``, of ``parked_total``; for those who look once."""
         figures = self.figures()
         rows = first_rows(self._flow, most, self._sources)
         return {**figures, "version": __version__, "parked": rows, "parked_total": figures["stages"]["PARKED"]}

@@ -51,8 +51,8 @@ export class Figures {
 
   showLatency(sample) {
     const [p50, p99] = sample === null ? [null, null] : [this.of(sample, "p50_s"), this.of(sample, "p99_s")];
-    if (p50 === null) setFigure("latency", "-", "half of them; none in the last seconds");
-    else setFigure("latency", brief(p50), `half of them; 99% in ${brief(p99)}`);
+    if (p50 === null) setFigure("latency", "-", "median; none in the last seconds");
+    else setFigure("latency", brief(p50), `median; 99% in ${brief(p99)}`);
   }
 
   showStage(stage, count) {
@@ -78,7 +78,8 @@ export class Figures {
     const top = Math.max(0, ...points.flat().map(([, value]) => value));
     const words = points[0].length ? `the last ten minutes, ${told(top)} at most` : "the last ten minutes, nothing yet";
     const chart = drawn("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none",
-      role: "img", "aria-label": words }, drawn("title", {}, words), ...points.flatMap((line) => paths(line, top)));
+      role: "img", "aria-label": words }, drawn("title", {}, words),
+      drawn("path", { class: "base", d: `M0 ${HEIGHT - 1}H${WIDTH}` }), ...points.flatMap((line) => paths(line, top)));
     figure.querySelector("svg")?.remove();
     figure.append(chart);
   }
@@ -107,19 +108,21 @@ function setFigure(key, value, words = null) {
   if (words !== null) say(figure.querySelector("small"), words);
 }
 
-function workers({ running, workers: { total, queued } }) {
+function workers({ running, stalled, workers: { total, queued } }) {
+  const long = new Set(stalled.map((row) => row.id));
   const all = Array.from({ length: total }, (_, index) => [index + 1, running[index] ?? null]);
   const shown = total > WORKERS ? all.filter(([, run]) => run !== null) : all;
   const lines = shown.map(([number, run]) => (run === null
-    ? element("li", { class: "free", value: number }, "free") : worker(number, run)));
+    ? element("li", { class: "free", value: number }, "free") : worker(number, run, long.has(run.id))));
   if (total > WORKERS) lines.push(element("li", { class: "free rest" }, `${total - shown.length} of ${total} are free`));
   if (queued) lines.push(element("li", { class: "rest" }, `${counted(queued)} turn${queued > 1 ? "s" : ""} wait for a worker`));
   return lines;
 }
 
-function worker(number, run) {
-  return element("li", { value: number },
-    element("b", {}, run.module ?? "a call from outside any request"), " ", code(run.request), " ",
+function worker(number, run, long) {
+  return element("li", { value: number, class: long ? "long" : "busy" },
+    element("span", { class: "who" }, element("b", {}, run.module ?? "a call from outside any request"), " ",
+      code(run.request)), " ",
     element("span", { class: "where" }, code(run.at), " ", code(run.source)), " ",
     element("span", { class: "for" }, lasting(run.for_s)));
 }
@@ -136,14 +139,9 @@ function upstreams({ upstreams: servers, upstreams_total: total }) {
     more > 0 ? element("p", { class: "note" }, `and ${counted(more)} more, in status.json`) : ""];
 }
 
-function warnings({ stalled, held }) {
-  const lines = stalled.map((row) => element("p", { class: "warning" },
-    element("b", {}, row.module ?? "a call from outside any request"),
-    ` has kept its worker for ${lasting(row.for_s)}, at `, code(row.at), " ", code(row.id)));
-  if (held.holds) {
-    lines.push(element("p", { class: "warning" },
-      `The polling thread was held ${counted(held.holds)} time${held.holds > 1 ? "s" : ""}, `,
-      `for ${lasting(held.longest_s)} at most; the latest at `, code(held.latest.at), `, for ${lasting(held.latest.for_s)}.`));
-  }
-  return lines;
+function warnings({ held }) {
+  if (!held.holds) return [];
+  return [element("p", { class: "warning" },
+    `The polling thread was held ${counted(held.holds)} time${held.holds > 1 ? "s" : ""}, `,
+    `for ${lasting(held.longest_s)} at most; the latest at `, code(held.latest.at), `, for ${lasting(held.latest.for_s)}.`)];
 }

@@ -62,7 +62,7 @@ def _figures(view: Mapping[str, Any]) -> Iterable[str]:
     sample = view["sample"]
     rate, p50, p99 = sample[1:4] if sample else (None, None, None)
     yield _figure("rate", "Requests a second", "-" if rate is None else f"{rate:,.0f}", f"{view['served']:,} served")
-    words = "half of them; no request yet" if p99 is None else f"half of them; 99% in {brief(p99)}"
+    words = "median; none in the last seconds" if p99 is None else f"median; 99% in {brief(p99)}"
     yield _figure("latency", "Latency", "-" if p50 is None else brief(p50), words)
     for stage, count in view["stages"].items():
         yield _figure(stage.lower(), stage.capitalize(), f"{count:,}", _STAGES.get(stage, ""), some=count > 0)
@@ -77,11 +77,7 @@ def _figure(key: str, name: str, value: str, words: str, *, some: bool = True) -
 
 
 def _watched(view: Mapping[str, Any]) -> Iterable[str]:
-    """What keeps a worker, or kept the polling thread, for too long, if anything does or did."""
-    for row in view["stalled"]:
-        who = escape(row["module"] or "a call from outside any request")
-        words = f"<b>{who}</b> has kept its worker for {lasting(row['for_s'])}, at {_code(row['at'])}"
-        yield f'<p class="warning">{words} {_code(row["id"] or "")}</p>'
+    """What held the polling thread for too long, if anything did."""
     held = view["held"]
     if held["holds"]:
         times = f"{held['holds']:,} time{'s' if held['holds'] > 1 else ''}"
@@ -94,21 +90,23 @@ def _watched(view: Mapping[str, Any]) -> Iterable[str]:
 
 def _workers(view: Mapping[str, Any]) -> Iterable[str]:
     running, total = view["running"], view["workers"]["total"]
+    long = {row["id"] for row in view["stalled"]}
     shown = list(enumerate([*running, *[None] * (total - len(running))], 1))
     if total > WORKERS:
         shown = [(number, run) for number, run in shown if run is not None]
     for number, run in shown:
-        yield f'<li class="free" value="{number}">free</li>' if run is None else _worker(number, run)
+        yield f'<li class="free" value="{number}">free</li>' if run is None else _worker(number, run, run["id"] in long)
     if total > WORKERS:
         yield f'<li class="free rest">{total - len(shown)} of {total} are free</li>'
     if queued := view["workers"]["queued"]:
         yield f'<li class="rest">{queued:,} turn{"s" if queued > 1 else ""} wait for a worker</li>'
 
 
-def _worker(number: int, run: Mapping[str, Any]) -> str:
-    who = f"<b>{escape(run['module'] or 'a call from outside any request')}</b> {_code(run['request'] or '')}"
+def _worker(number: int, run: Mapping[str, Any], long: bool) -> str:
+    module = escape(run["module"] or "a call from outside any request")
+    who = f'<span class="who"><b>{module}</b> {_code(run["request"] or "")}</span>'
     where = f'<span class="where">{_code(run["at"])} {_code(run["source"])}</span>'
-    return f'<li value="{number}">{who} {where} <span class="for">{lasting(run["for_s"])}</span></li>'
+    return f'<li value="{number}" class="{"long" if long else "busy"}">{who} {where} <span class="for">{lasting(run["for_s"])}</span></li>'
 
 
 def _upstreams(view: Mapping[str, Any]) -> str:
