@@ -11,17 +11,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.errors import ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
+    from asyncproxy.exchange.errors import Cancelled, ClientGone, Draining, Overloaded, ParkTimeout, UpstreamError
     from asyncproxy.exchange.headers import Headers
     from asyncproxy.exchange.messages import Request
     from asyncproxy.exchange.outcomes import Park, Woken
     from asyncproxy.exchange.responses import Fetched, Reply, Response
+    from asyncproxy.exchange.tickets import RAISE, Receipt, TicketRefused, TicketTaken, ticket
     from asyncproxy.exchange.waits import gather, on_reactor, readable, sleep, writable
     from asyncproxy.module import Module
+    from asyncproxy.resuming import resume
     from asyncproxy.service import Proxy, ProxyService
     from asyncproxy.settings import Duration, Size
 
 __all__ = [
+    "RAISE",
+    "Cancelled",
     "ClientGone",
     "Draining",
     "Duration",
@@ -33,20 +37,27 @@ __all__ = [
     "ParkTimeout",
     "Proxy",
     "ProxyService",
+    "Receipt",
     "Reply",
     "Request",
     "Response",
     "Size",
+    "TicketRefused",
+    "TicketTaken",
     "UpstreamError",
     "Woken",
     "gather",
     "on_reactor",
     "readable",
+    "resume",
     "sleep",
+    "ticket",
     "writable",
 ]
 __version__ = "0.1.0"
 _ROOMS = {
+    "RAISE": "exchange.tickets",
+    "Cancelled": "exchange.errors",
     "ClientGone": "exchange.errors",
     "Draining": "exchange.errors",
     "Duration": "settings",
@@ -58,16 +69,21 @@ _ROOMS = {
     "ParkTimeout": "exchange.errors",
     "Proxy": "service",
     "ProxyService": "service",
+    "Receipt": "exchange.tickets",
     "Reply": "exchange.responses",
     "Request": "exchange.messages",
     "Response": "exchange.responses",
     "Size": "settings",
+    "TicketRefused": "exchange.tickets",
+    "TicketTaken": "exchange.tickets",
     "UpstreamError": "exchange.errors",
     "Woken": "exchange.outcomes",
     "gather": "exchange.waits",
     "on_reactor": "exchange.waits",
     "readable": "exchange.waits",
+    "resume": "resuming",
     "sleep": "exchange.waits",
+    "ticket": "exchange.tickets",
     "writable": "exchange.waits",
 }
 

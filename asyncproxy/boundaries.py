@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from asyncproxy.exchange.tickets import Holder, Once, Receipt, TicketLimits
 
 
 class DelayedCall(Protocol):
@@ -129,6 +134,40 @@ class Upstreams(Protocol):
         """Connections to each server: ``open``, ``idle``, ``opening``, and forwards ``waiting`` for one."""
 
 
+class Tickets(Protocol):
+    """Who waits under which name, and the way to resume them. Polling thread only, but for `holds`.
+
+    Names may belong to more than this process: whoever claims one or resumes it is answered by a call, later perhaps.
+    """
+
+    def claim(self, name: str, bind: str | None, holder: Holder) -> None:
+        """Have `holder` wait for `name`: `holder.resumed(value)` follows, or `holder.fail` with a `TicketTaken`."""
+
+    def withdraw(self, name: str, holder: Holder, why: str) -> None:
+        """`holder` waits no more; whoever resumes it later reads `why`. Nothing if it was resumed."""
+
+    def resume(
+        self, name: str, value: bytes, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Deferred[Receipt]:
+        """Give `value`, JSON, to whoever waits for `name`, or keep it for whoever will.
+
+        `bind` is the digest that is quoted, `by` who resumes; with `once`, a mark and for how many seconds it is good,
+        a mark resumes a single time. Fails with `TicketRefused` or `Overloaded`.
+        """
+
+    def look(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of `name`: ``ticket``, ``state``, and unless that is unknown ``how`` and ``since_s``."""
+
+    def holds(self, name: str) -> bool:
+        """Whether a request of this process waits for `name`. Any thread."""
+
+    def limit(self, limits: TicketLimits) -> None:
+        """Keep to `limits` from now on."""
+
+    def statistics(self) -> dict[str, int]:
+        """How many names are ``remembered``, ``parked``, ``settled`` and ``lapsed``."""
+
+
 class Producer(Protocol):
     """What fills a response's body: it waits when the client is slow."""
 
@@ -153,8 +192,13 @@ class Binding(Protocol):
     upstreams: Upstreams | None
     """Where its forwards find their servers; None: where its flow does."""
     timeout: float | None
+    keep_alive: str
+    """What its clients get while they wait: ``sse``, ``json``, ``102`` or ``off``; see `polling.long_waits`."""
+    keep_alive_every: float
     at_once: bool
     """Whether nothing has to be done before `handle` may be called here: the hot path."""
+    server_timing: bool
+    """Whether its responses tell where the time went; see `polling.timing`. Such a route is not `at_once`."""
     tally: Any
     """Its row of the books, once it has one."""
 
@@ -166,10 +210,13 @@ class Client(Sink, Protocol):
     is out, and `Exchange.left` when the client has gone.
     """
 
-    status: int
-    """Of the latest response that was begun."""
-    sent: int
-    """Bytes of its body so far."""
+    @property
+    def status(self) -> int:
+        """Of the latest response that was begun."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes of its body so far."""
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response; `block` has its fields, the body's length among them if it is to be told."""
@@ -179,6 +226,13 @@ class Client(Sink, Protocol):
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
+
+    def inform(self, status: int) -> None:
+        """Send an informational head, a 1xx without fields; the response is still to come."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not taken all that it was sent."""
 
     def reached(self) -> Any:
         """The Twisted address of ours that the client has connected to."""
@@ -193,6 +247,7 @@ class Surroundings:
 
     polling: PollingThread
     upstreams: Upstreams
+    tickets: Tickets
     descriptors: Any = None
     """An IReactorFDSet: whoever watches descriptors for `readable` and `writable`."""
     fetch: Callable[[Any], Any] | None = None

@@ -27,6 +27,7 @@ STOCK: Final[Mapping[str, str]] = {
     "resource": "asyncproxy.modules.resource:Mounted",
     "reverse": "asyncproxy.modules.reverse:Reverse",
     "status": "asyncproxy.modules.status:Status",
+    "tickets": "asyncproxy.modules.tickets:Tickets",
 }
 """Stock modules by short name; plugins add to them, see ``asyncproxy.plugin``."""
 

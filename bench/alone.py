@@ -36,6 +36,12 @@ settings = {{ strip_prefix = {strip} }}
 """
 
 
+def configuration(port: int, upstream_port: int, number: int) -> str:
+    """Its file; of two numbers in a row a group of servers and a module's settings differ."""
+    odd = bool(number % 2)
+    return CONFIG.format(port=port, upstream_port=upstream_port, idle=100 + odd, strip=str(odd).lower())
+
+
 @dataclass
 class Alone:
     """A proxy that runs, and its file."""
@@ -50,10 +56,8 @@ class Alone:
         return self.child.port
 
     def configure(self, number: int) -> None:
-        """Write its file; of two numbers in a row a group of servers and a module's settings differ."""
-        odd = bool(number % 2)
-        text = CONFIG.format(port=self.port, upstream_port=self.upstream_port, idle=100 + odd, strip=str(odd).lower())
-        self.config.write_text(text)
+        """Write its file anew, see `configuration`."""
+        self.config.write_text(configuration(self.port, self.upstream_port, number))
 
     def said(self, words: str) -> int:
         """How many times its log says `words`."""
@@ -65,19 +69,11 @@ class Alone:
 def alone() -> Iterator[Alone]:
     """Start the upstream and the proxy; both end with it."""
     allow_many_files()
-    with tempfile.TemporaryDirectory(prefix="asyncproxy-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="asyncproxy-bench-") as folder, contextlib.ExitStack() as started:
         upstream = children.start_upstream("bench.upstream", log=Path(folder, "upstream.log"))
-        config, log = Path(folder, "proxy.toml"), Path(folder, "proxy.log")
-        proxy = Alone(upstream, config, upstream.port)
-        try:
-            port = children.free_port()
-            command = [*children.twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
-            config.write_text(CONFIG.format(port=port, upstream_port=upstream.port, idle=100, strip="false"))
-            proxy.child = children.start(command, log=log)
-            proxy.child.port = port
-            children.wait_until_listening(proxy.child, port)
-            yield proxy
-        finally:
-            if proxy.child is not upstream:
-                proxy.child.stop()
-            upstream.stop()
+        started.callback(upstream.stop)
+        port, config = children.free_port(), Path(folder, "proxy.toml")
+        config.write_text(configuration(port, upstream.port, 0))
+        child = children.start_listening(children.asyncproxy(config), port, log=Path(folder, "proxy.log"))
+        started.callback(child.stop)
+        yield Alone(child, config, upstream.port)

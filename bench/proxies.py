@@ -78,7 +78,7 @@ def asyncproxy(module: str, server: str = "") -> Callable[[Place], list[str]]:
         template = configs.ASYNCPROXY + (configs.BUSY_ROUTES if place.busy else "")
         more = server.format(where=place.where, admin=children.free_port() if "{admin}" in server else 0)
         config = place.write("proxy.toml", template, module=module, server=more)
-        return [*children.twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
+        return children.asyncproxy(config)
 
     return command
 
@@ -104,15 +104,7 @@ def missing_packages(names: list[str]) -> list[str]:
 
 def start(name: str, place: Place, cpus: set[int] | None) -> Child:
     """Start one and wait until it listens; the caller ends it."""
-    log = place.where / f"{name}.log"
-    child = children.start(COMMANDS[name](place), log=log, cpus=cpus)
-    child.port = place.port
-    try:
-        children.wait_until_listening(child, place.port)
-    except BaseException:
-        child.stop()
-        raise
-    return child
+    return children.start_listening(COMMANDS[name](place), place.port, log=place.where / f"{name}.log", cpus=cpus)
 
 
 def said(argv: list[str]) -> str:

@@ -162,7 +162,7 @@ def test_hosts_and_methods_are_stored_in_one_spelling():
     ("tables", "problem"),
     [
         ({"server": {"listen": LISTEN, "worker": 5}}, "server.worker: unknown key; did you mean workers?"),
-        ({"frobnicate": {}}, "frobnicate: unknown key; known are server, admin, limits, upstream, route"),
+        ({"frobnicate": {}}, "frobnicate: unknown key; known are server, admin, limits, tickets, upstream, route"),
         ({"routes": []}, "routes: unknown key; did you mean route?"),
         ({"server": {}}, f'server.listen: is missing; write listen = "{LISTEN}"'),
         ({"server": {"listen": []}}, f'server.listen: is empty; write at least one, for example "{LISTEN}"'),
@@ -247,11 +247,29 @@ def test_a_mistake_is_told_with_its_place_and_its_mend(tables, problem):
             {"module": " "},
             'route[1].module: " " is not a module; write for example "reverse" or "package.file:Class"',
         ),
+        (
+            {"keep_alive": "SSE"},
+            'route[1].keep_alive: "SSE" is nothing that keeps a waiting client; did you mean "sse"?',
+        ),
+        (
+            {"keep_alive": 103},
+            'route[1].keep_alive: 103 is nothing that keeps a waiting client; did you mean "102"?',
+        ),
+        (
+            {"keep_alive": "15s"},
+            'route[1].keep_alive: "15s" is nothing that keeps a waiting client; write "sse", "json", "102" or "off"; '
+            "how often is keep_alive_every",
+        ),
+        (
+            {"keep_alive": True},
+            'route[1].keep_alive: true is nothing that keeps a waiting client; write "sse", "json", "102" or "off"',
+        ),
+        ({"keep_alive_every": "off"}, 'route[1].keep_alive_every: "off": this cannot be off; write for example "30s"'),
         ({"settings": 5}, "route[1].settings: expected a table, not 5"),
         (
             {"strip_prefix": True},
-            "route[1].strip_prefix: unknown key; known are path, host, methods, module, upstream, timeout, filters, "
-            "settings; a module's own keys go in settings",
+            "route[1].strip_prefix: unknown key; known are path, host, methods, module, upstream, timeout, "
+            "keep_alive, keep_alive_every, server_timing, filters, settings; a module's own keys go in settings",
         ),
         (
             {"upstream": "order"},
@@ -409,6 +427,8 @@ def test_a_description_says_what_each_route_does_in_order_of_precedence():
                     "methods": ["get", "post"],
                     "upstream": "orders",
                     "timeout": "90s",
+                    "keep_alive": "sse",
+                    "keep_alive_every": "5s",
                     "filters": ["a.b:C", "d.e:F"],
                 },
             ],
@@ -426,6 +446,9 @@ PATH      HOST           METHODS   MODULE              FILTERS        UPSTREAM  
 /orders/  *.example.com  GET POST  package.file:Class  a.b:C > d.e:F  orders -> http://[::1]:9000 unix:/run/app.sock  90s
 /orders/  any            any       status              -              -                                               off
 /         any            any       reverse             -              http://localhost:9000                           off
+
+while a client waits
+  /orders/  *.example.com  sse: a comment of an event stream every 5s
 
 not the default
   limits.body                    10MiB  (default 1GiB)

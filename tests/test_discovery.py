@@ -103,6 +103,7 @@ def test_the_stock_modules_stand_where_the_house_says():
         "resource": "asyncproxy.modules.resource:Mounted",
         "reverse": "asyncproxy.modules.reverse:Reverse",
         "status": "asyncproxy.modules.status:Status",
+        "tickets": "asyncproxy.modules.tickets:Tickets",
     }
 
 
@@ -112,7 +113,7 @@ def test_every_stock_module_is_a_module(name):
 
 
 def test_an_unknown_short_name_is_told_the_stock_and_the_nearest(plugins):
-    mend = 'stock modules are resource, reverse, status; plugins are none; yours is "package.file:Class"'
+    mend = 'stock modules are resource, reverse, status, tickets; plugins are none; yours is "package.file:Class"'
     assert problem("revers") == f"no module has this name; did you mean reverse? {mend}"
     assert problem("frobnicate") == f"no module has this name; {mend}"
 
@@ -209,8 +210,8 @@ def test_a_plugins_name_is_found_and_its_file_imported_only_then(shop, plugins):
 def test_an_unknown_name_is_told_the_plugins_and_the_nearest(plugins):
     plugins("shop_dropin", DECLARED)
     assert problem("helo") == (
-        "no module has this name; did you mean hello? stock modules are resource, reverse, status; plugins are hello; "
-        'yours is "package.file:Class"'
+        "no module has this name; did you mean hello? stock modules are resource, reverse, status, tickets; "
+        'plugins are hello; yours is "package.file:Class"'
     )
 
 

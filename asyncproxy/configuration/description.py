@@ -12,9 +12,17 @@ from asyncproxy.exchange.units import duration_text, size_text
 from asyncproxy.settings import reader
 
 
-def describe(settings: Settings) -> str:
-    """What ``--check`` prints: listeners, routes in order of precedence, and what differs from the defaults."""
+def describe(settings: Settings, tickets: Sequence[Sequence[str]] = ()) -> str:
+    """What ``--check`` prints: listeners, routes in order of precedence, and what differs from the defaults.
+
+    `tickets` are rows about those that modules wait for, below a row of headings.
+    """
     parts = [_columns(_listeners(settings)), _columns([_ROUTE_HEAD, *_route_rows(settings)])]
+    long_waits = _long_waits(settings)
+    if long_waits:
+        parts.append("while a client waits\n" + _columns(long_waits, "  "))
+    if tickets:
+        parts.append("tickets seen in the modules\n" + _columns(tickets, "  "))
     changed = _changed(settings)
     if changed:
         parts.append("not the default\n" + _columns(changed, "  "))
@@ -51,6 +59,21 @@ def _route_rows(settings: Settings) -> list[Sequence[str]]:
     ]
 
 
+def _long_waits(settings: Settings) -> list[Sequence[str]]:
+    return [
+        (route.path, route.host or "any", f"{_KEPT_BY[route.keep_alive]} every {duration_text(route.keep_alive_every)}")
+        for route in by_precedence(settings.route)
+        if route.keep_alive != "off"
+    ]
+
+
+_KEPT_BY: Final = {
+    "sse": "sse: a comment of an event stream",
+    "json": "json: white space before JSON",
+    "102": "102 Processing",
+}
+
+
 def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:
     if name is None:
         return "-"
@@ -59,7 +82,7 @@ def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:
 
 
 def _changed(settings: Settings) -> list[Sequence[str]]:
-    tables: dict[str, Table] = {"limits": settings.limits}
+    tables: dict[str, Table] = {"limits": settings.limits, "tickets": settings.tickets}
     tables.update({f"upstream.{name}": group for name, group in settings.upstream.items()})
     return [row for place, table in tables.items() for row in _differences(place, table)]
 
@@ -81,6 +104,8 @@ def said(kind: Any, value: Any) -> str:
         return duration_text(value) if value else "off"
     if read in (values.some_bytes, values.bytes_or_zero):
         return size_text(value) if value else "no limit" if read is values.bytes_or_zero else "0B"
+    if read is values.keys:
+        return f"{len(value)}, not shown" if value else "none"
     return str(value)
 
 

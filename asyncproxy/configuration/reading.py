@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from asyncproxy.configuration import values
-from asyncproxy.configuration.settings import Admin, Limits, Route, Server, Settings, Table, Upstream
+from asyncproxy.configuration.settings import Admin, Limits, Route, Server, Settings, Table, Tickets, Upstream
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.settings import expected, reader, shown
 
@@ -100,15 +100,17 @@ class _Reading:
         server = self.table(Server, source.get("server", {}), "server")
         admin = self.table(Admin, source["admin"], "admin") if "admin" in source else None
         limits = self.table(Limits, source.get("limits", {}), "limits")
+        tickets = self.table(Tickets, source.get("tickets", {}), "tickets")
         upstream = self.upstreams(source.get("upstream", {}))
         routes = self.routes(source.get("route", []))
         self.guarded(admin)
         routes, groups = self.resolved(routes, upstream)
         self.twice(routes)
-        if self.problems or server is None or limits is None:
+        if self.problems or server is None or limits is None or tickets is None:
             raise ConfigurationError(self.source, self.problems, routes)
         known = {name: group for name, group in groups.items() if group is not None}
-        return Settings(server=server, admin=admin, limits=limits, upstream=known, route=tuple(routes.values()))
+        tables: dict[str, Any] = {"server": server, "admin": admin, "limits": limits, "tickets": tickets}
+        return Settings(**tables, upstream=known, route=tuple(routes.values()))
 
     def problem(self, place: str, text: str) -> None:
         self.problems.append(f"{self._places.get(place, place)}: {text}" if place else text)

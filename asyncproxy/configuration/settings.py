@@ -56,11 +56,13 @@ class Admin(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[str, read_by(values.endpoint)]
     """Where the status is served. Without a ``token`` it must be on a loopback address or a ``unix:`` socket."""
     token: Annotated[str | None, read_by(values.token)] = None
-    """What requests must carry, as ``Authorization: Bearer TOKEN``."""
+    """What requests must carry, as ``Authorization: Bearer TOKEN``; people type it into the page."""
+    hosts: Annotated[tuple[str, ...], read_by(values.authorities)] = ()
+    """Names under which it is reached, beside its own address, as a proxy before it or a forwarded port makes them."""
 
     def __repr__(self) -> str:
         """Without the token: settings are printed when something is wrong."""
-        return f"Admin(listen={self.listen!r}, token={'...' if self.token else None})"
+        return f"Admin(listen={self.listen!r}, token={'...' if self.token else None}, hosts={self.hosts!r})"
 
 
 class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +84,32 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long an idle client connection is kept; ``"off"`` keeps none."""
     body_idle: Seconds = 60.0
     """How long nothing of an announced body may arrive; beyond, 408."""
+
+
+class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[tickets]``: named waits that are resumed from outside."""
+
+    remember: SecondsOrZero = 60.0
+    """How long a value that comes before anybody awaits its ticket is kept; ``"off"`` refuses it, with 410."""
+    settled: Seconds = 600.0
+    """How long is known how a ticket ended: a second resume is told so, with 409, or 410 if nobody got the first."""
+    max_remembered: Count = 10000
+    """Values that are kept at once. Beyond, a resume that comes too early is answered 503."""
+    max_settled: Count = 20000
+    """Tickets at once of which is known that they were settled, and of which that they lapsed; the eldest give way."""
+    value: Bytes = 64 * 1024
+    """The longest value, as JSON; beyond, 413."""
+    url: Annotated[str | None, read_by(values.base_url)] = None
+    """What signed links begin with, as their readers reach this proxy; by default where it listens first."""
+    keys: Annotated[tuple[str, ...], read_by(values.keys)] = ()
+    """What links are signed with: the first signs, all are believed. Without, links work until the proxy ends."""
+
+    def __repr__(self) -> str:
+        """Without the keys: settings are printed when something is wrong."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "keys"}
+        return (
+            f"Tickets({', '.join(f'{name}={value!r}' for name, value in shown.items())}, keys={len(self.keys)} hidden)"
+        )
 
 
 class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +148,13 @@ class Route(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `request.forward()` uses: the name of an ``[upstream.NAME]``, or a URL for a group of one server."""
     timeout: SecondsOrNone = None
     """From the request's head to the last byte of its response; beyond, 504, or the connection is cut."""
+    keep_alive: Annotated[Literal["sse", "json", "102", "off"], read_by(values.keep_alive)] = "off"
+    """What a client gets while it waits for its response, so that nobody takes the connection for dead: comments of an
+    event stream (``"sse"``), white space before JSON (``"json"``), or heads of 102 Processing (``"102"``)."""
+    keep_alive_every: Seconds = 15.0
+    """How often it gets that."""
+    server_timing: bool = False
+    """Whether responses tell their client in ``Server-Timing`` where the request's time went."""
     filters: Annotated[tuple[str, ...], read_by(values.module_names)] = ()
     """Modules that wrap this one. This version has none, and refuses a route with some."""
     settings: dict[str, object] = {}
@@ -135,6 +170,8 @@ class Settings(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where operators look in; nowhere by default."""
     limits: Limits = Limits()
     """What clients may ask of the proxy."""
+    tickets: Tickets = Tickets()
+    """How named waits are kept that somebody resumes from outside."""
     upstream: dict[str, Upstream] = {}
     """Groups of servers, by name; a URL that a route names is a group of that name."""
     route: tuple[Route, ...]

@@ -51,6 +51,19 @@ class Draining(ClientGone):
         super().__init__(words)
 
 
+class Cancelled(ProxyError):
+    """An operator cancelled the request while it was parked.
+
+    Raised at the await; a `Park` hears it in its `gone`. Uncaught, the client gets `status`, which the operator chose
+    from 400 to 599. `by` says who it was, as far as that is known; the client is not told.
+    """
+
+    def __init__(self, status: int = 503, by: str = "") -> None:
+        super().__init__("an operator cancelled the request")
+        self.status = status
+        self.by = by
+
+
 class ParkTimeout(ProxyError):
     """Nothing woke a parked request in time. Uncaught, the client gets 504."""
 

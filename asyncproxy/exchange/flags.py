@@ -25,6 +25,7 @@ class Flag(NamedTuple):
 TABLE: Final = (
     Flag("DC", "ClientGone", (), "the client left before its answer was out"),
     Flag("DR", "Draining", (), "cut when the proxy stopped"),
+    Flag("OC", "Cancelled", (), "an operator cancelled it"),
     Flag("DT", "ParkTimeout", (), "what the request waited for, or its route's timeout, ran out"),
     Flag("OM", "Overloaded", (), "a limit of the proxy was reached"),
     Flag("UF", "UpstreamError", ("refused", "timeout:connect"), "no connection to the upstream came about"),
@@ -38,7 +39,7 @@ TABLE: Final = (
     Flag("MC", "ModuleError", (), "the module broke its contract"),
     Flag("ME", "BaseException", (), "the module raised an exception"),
 )
-"""Read from the top; the rows that are not Envoy's are DR, MC and ME."""
+"""Read from the top; the rows that are not Envoy's are DR, OC, MC and ME."""
 
 MEANINGS: Final = {flag.code: flag.meaning for flag in TABLE}
 

@@ -7,7 +7,7 @@ that is still on its way is a `Body`: taking a piece of it parks.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
 if TYPE_CHECKING:
     from asyncproxy.exchange.responses import Reply
+    from asyncproxy.exchange.tickets import Ticket
 
 
 class Body:
@@ -279,6 +280,25 @@ class Request(Fields):
         it. Raises `UpstreamError` at the await.
         """
         return Fetch(url, method, None if headers is None else Headers(headers), data, json, timeout)
+
+    def ticket_url(
+        self,
+        ticket: str | Ticket,
+        expires: float | str = 86400.0,
+        *,
+        ask: str = "",
+        choices: Mapping[str, Any] | None = None,
+        bind: str | None = None,
+    ) -> str:
+        """A signed URL that settles `ticket`, a name or a `ticket()`, once; whoever has it may.
+
+        Opened, it shows `ask` and a button for each of `choices`, words and the value that they give: by default
+        Approve, True, and Decline, False. It works for `expires` seconds, or such as ``"1h"``. `bind` is the digest
+        that the ticket is bound to. Needs a route with the stock module ``tickets``: RuntimeError without; ValueError
+        for what cannot be in a URL.
+        """
+        url: str = self.route.module.proxy.ticket_url(ticket, expires, ask=ask, choices=choices, bind=bind)
+        return url
 
     @property
     def line(self) -> str:

@@ -21,15 +21,16 @@ class Woken(NamedTuple):
     value: Any = None
     """What the wait gave, or the exception that it failed with when `reason` is ``"failed"``."""
     reason: str = "ready"
-    """``"ready"``, ``"failed"``, ``"timeout"`` or ``"gone"``."""
+    """``"ready"``, ``"failed"``, ``"timeout"``, ``"cancelled"`` or ``"gone"``."""
 
 
 class Park:
     """Put the request away until `on` happens, then call `resume(request, woken)` on a worker.
 
-    `on` is any awaitable of a module. After `timeout` seconds, or when the client left, `gone(request, woken)` is
-    called on a worker instead (its answer counts after a time-out: without one the client gets 504); without `gone`,
-    a `context` that has ``close()`` is closed.
+    `on` is any awaitable of a module. After `timeout` seconds, when an operator cancelled the request, or when
+    the client left, `gone(request, woken)` is called on a worker instead (its answer counts unless the client left;
+    without one the client gets 504, or what the operator chose); without `gone`, a `context` that has ``close()`` is
+    closed.
     """
 
     __slots__ = ("context", "gone", "on", "resume", "timeout")

@@ -57,18 +57,16 @@ class ClientConnection(Answering):
     def __init__(self, door: Door) -> None:
         self.due = self._slot = NEVER
         self.door = door
-        self.transport = None
-        self.exchange = None
+        self.transport = self.exchange = None
         self.request = _NO_REQUEST
         self.peer = Peer()
         self._phase = _IDLE
         self._known: KnownRequest | None = None
         self._buffer = b""
         """Bytes of heads that are not read yet."""
-        self._framing = None
+        self._framing = self._producer = None
         self._body: BodyStream | None = None
         self._body_size = 0
-        self._producer = None
         self._full = False
         self._looping = False
         self._paused = False
@@ -103,20 +101,18 @@ class ClientConnection(Answering):
             self._read_head(data)  # the usual: one whole head and nothing else
         elif self._framing is not None:
             self._take_body(data)
-        elif self._phase == _CLOSING:
-            return
-        elif self._phase == _BUSY or self._looping:
-            self._keep(data)
-        else:
-            self._buffer = self._buffer + data if self._buffer else data
-            self._read_requests()
+        elif self._phase != _CLOSING:
+            self._buffer += data
+            if self._phase != _BUSY and not self._looping:
+                self._read_requests()
+            elif len(self._buffer) > self.door.limits.pipeline_buffer:
+                self._hold()
 
     def connectionLost(self, reason: Any) -> None:
         """Called by the transport, once."""
         self.door.deadlines.remove(self)
         self.door.connections.discard(self)
-        self._phase = _CLOSING
-        self._buffer = b""
+        self._closing()
         self._framing = self._producer = None
         body, self._body = self._body, None
         exchange, self.exchange = self.exchange, None
@@ -156,12 +152,6 @@ class ClientConnection(Answering):
 
     # Requests in.
 
-    def _keep(self, data: bytes) -> None:
-        """Bytes of a next request, while this one is answered."""
-        self._buffer += data
-        if len(self._buffer) > self.door.limits.pipeline_buffer:
-            self._hold()
-
     def _read_requests(self) -> None:
         """Take requests out of the buffer, as long as each is answered at once."""
         self._looping = True
@@ -177,8 +167,9 @@ class ClientConnection(Answering):
             if data in (b"", b"\r"):
                 return False
         end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or end > self.door.limits.head:
-            return self._await_head(data, end)
+        if end < 4:
+            self._await_head(data)
+            return False
         self._buffer = data[end:]
         self._read_head(data[:end])
         return True
@@ -187,7 +178,7 @@ class ClientConnection(Answering):
         """A head is whole: read it and make it an exchange, or refuse it."""
         limits = self.door.limits
         if len(data) > limits.head:
-            self._await_head(data, len(data))
+            self._await_head(data)
             return
         self._phase = _BUSY
         self.due = NEVER
@@ -229,17 +220,16 @@ class ClientConnection(Answering):
         else:
             self.door.deadlines.set(self, self.door.limits.body_idle)
 
-    def _await_head(self, data: bytes, end: int) -> bool:
+    def _await_head(self, data: bytes) -> None:
         """The head is not whole yet, or is too long."""
         limits = self.door.limits
         if len(data) > limits.request_line + 64 and b"\r\n" not in data[: limits.request_line + 64]:
             self._refuse_alone(ClientError(414, f"the request line is longer than {limits.request_line} bytes"))
-        elif len(data) > limits.head or end > limits.head:
+        elif len(data) > limits.head:
             self._refuse_alone(ClientError(431, f"the request's head is longer than {limits.head} bytes"))
         elif self._phase == _IDLE:
             self._phase = _HEAD
             self.door.deadlines.set(self, limits.head_timeout)
-        return False
 
     def _take_body(self, data: bytes) -> None:
         """Bytes of the request's body."""
@@ -320,8 +310,7 @@ class ClientConnection(Answering):
         """
         if error.status not in (404, 405):
             self._framing = _DROPPED
-        if request is None:
-            request = Request("-", b"-", b"")
+        request = request or Request("-", b"-", b"")
         if not request.number:
             self.door.name(self, request)
         self.request = request
@@ -379,12 +368,13 @@ class ClientConnection(Answering):
             self._hear_on()
 
     def _closing(self) -> None:
+        """Nothing more is read as a request."""
         self._phase = _CLOSING
+        self._buffer = b""
 
     def _close(self) -> None:
         """Close once everything is written."""
-        self._phase = _CLOSING
-        self._buffer = b""
+        self._closing()
         self.door.deadlines.set(self, FLUSH)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -392,9 +382,8 @@ class ClientConnection(Answering):
 
     def _linger(self) -> None:
         """End our side, and drop what the client still sends, or its kernel would throw our answer away."""
-        self._phase = _CLOSING
+        self._closing()
         self._framing = self._body = None
-        self._buffer = b""
         self.door.deadlines.set(self, LINGER)
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()

@@ -20,6 +20,7 @@ from asyncproxy.exchange.messages import Request
 from asyncproxy.polling.deadlines import Due
 from asyncproxy.polling.http1 import Framing
 from asyncproxy.polling.responding import refusal
+from asyncproxy.polling.unsent import count_unsent
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -90,9 +91,8 @@ class Answering(Due):
     def _options(self) -> bytes:
         """What a head says of framing and connection besides the length; it is said here and nowhere else."""
         if self._framing is not None or not self.door.open:
-            self.request.keep_alive = (
-                False  # what is left of the request's body, or of us, is not worth another request
-            )
+            # What is left of the request's body, or of us, is not worth another request.
+            self.request.keep_alive = False
         options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
         if not self.request.keep_alive:
             options += b"\r\nConnection: close"
@@ -134,6 +134,15 @@ class Answering(Due):
         """Send an error of ours, in short plain text."""
         block, body = refusal(status, words)
         self.answer(status, block + make_block(fields or []), body)
+
+    def inform(self, status: int) -> None:
+        """Send an informational head (RFC 9110 section 15.2)."""
+        self.transport.write(b"%b\r\n\r\n" % _STATUS_LINES[status])
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not taken all that it was sent."""
+        return self._full or count_unsent(self.transport) > 0
 
     # As the producer of the response: called by the transport when the client is slow or keeps up again.
 

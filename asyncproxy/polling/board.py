@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from asyncproxy.exchange.ledger import spent
+from asyncproxy.exchange.tickets import Ticket
 from asyncproxy.exchange.waits import Wait
 from asyncproxy.polling.deadlines import NEVER, Due
 from asyncproxy.polling.flow import Exchange, Flow
@@ -223,6 +224,4 @@ def until_of(parked: Parked) -> float | None:
 
 def _ticket_of(wait: Wait[Any]) -> tuple[str | None, str | None]:
     """Of a ticket, its name and the digest that it is bound to."""
-    if type(wait).__name__ != "Ticket":
-        return None, None
-    return wait.name, wait.bind  # type: ignore[attr-defined]
+    return (wait.name, wait.bind) if isinstance(wait, Ticket) else (None, None)

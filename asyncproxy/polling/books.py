@@ -52,6 +52,8 @@ class Books:
         status, size = (client.status, client.sent) if exchange.started else (0, 0)
         row: RouteTally = binding.tally or self._row(binding)
         row.finished(status, columns, total, parks)
+        if not at_once and binding.blocking and columns[2]:
+            row.worker_times.add(columns[2])
         if self.log is None:
             return
         request, server = exchange.request, exchange.server
@@ -80,7 +82,7 @@ class Books:
 
     def _row(self, binding: Binding) -> RouteTally:
         """The row of `binding`, which keeps it from now on."""
-        binding.tally = row = self.tally.row(binding.path, binding.host)
+        binding.tally = row = self.tally.row(binding.path, binding.host, binding.name)
         return row
 
     def refused(self, request: Request, error: ClientError, size: int) -> None:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.reflect import safe_str
 
 import twisted
-from asyncproxy.exchange.errors import ClientGone, Overloaded, ProxyError
+from asyncproxy.exchange.errors import Cancelled, ClientGone, Overloaded, ProxyError
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -20,11 +20,12 @@ _TWISTEDS: Final = os.path.dirname(os.path.abspath(twisted.__file__)) + os.sep
 
 
 def log_failure(exchange: Exchange, error: BaseException) -> None:
-    """Log `error` once, with module, file and line; what clients do to themselves is not worth a line.
+    """Log `error` once, with module, file and line; what clients do to themselves is not worth a
+    line, and what operators do has one.
 
     Words only go into the event: it may be kept, and a traceback would keep the exchange.
     """
-    if isinstance(error, (ClientGone, Overloaded)):
+    if isinstance(error, (Cancelled, ClientGone, Overloaded)):
         return
     who = exchange.title()
     if isinstance(error, ProxyError):

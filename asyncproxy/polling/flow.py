@@ -42,11 +42,13 @@ from asyncproxy.polling.counting import stages_of
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
+from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.timing import timed
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -87,7 +89,7 @@ class Exchange(Turning):
         self.turn = None
         self.parked: Parked | None = None
         """What the module's own line of code waits for."""
-        self.forwards: list[Forwarding | WebChannel] = []
+        self.forwards: list[Forwarding | WebChannel | LongWait] = []
         """What goes on after it has answered the module, until its body is through: called off at the end."""
         self.source: BodyStream | Piecewise | Spool | None = None
         """What feeds the client, or the body's spool before the first turn."""
@@ -99,17 +101,12 @@ class Exchange(Turning):
         self.server: Any = None
         """The pool of the latest one."""
         self.started = False
-        """Whether the response's head is out."""
+        """Whether the response is out so far that it can only be cut; for what a `LongWait` adds see there."""
         self.verdict: ProxyError | None = None
         """What the module's code is to be told at its next wait: that the client left, or that time is up."""
         self._asked = []
         self._pumping = False
         self.deadline: Due | None = None
-
-    @property
-    def upstream(self) -> str | None:
-        """The route's upstream, which a bare forward uses."""
-        return self.binding.upstream
 
     # Turns.
 
@@ -234,9 +231,9 @@ class Exchange(Turning):
             self.flag = self.flag or flag_of(error)
             self.interrupt(error)
 
-    def late(self) -> None:
-        """The route's time is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {self.binding.timeout:g} s"))
+    def late(self, seconds: float) -> None:
+        """The route's time, `seconds` of it, is up."""
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
@@ -301,7 +298,7 @@ class Exchange(Turning):
 
     def limit(self, seconds: float) -> None:
         """Be `late` in `seconds`."""
-        self._limit(RouteDeadline(self), seconds)
+        self._limit(RouteDeadline(self, seconds), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:
         if self.deadline is not None:
@@ -364,9 +361,13 @@ class Flow:
         if binding.at_once:  # if it waits, the lot says whether there is room
             exchange.call_at_once()
             return
+        if binding.server_timing:
+            exchange.client = timed(exchange)
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
             exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
             return
+        if binding.keep_alive != "off":
+            keep_alive(exchange)
         if binding.timeout is not None:
             exchange.limit(binding.timeout)
         if binding.whole_body and exchange.request.length != 0 and exchange.request.file is None:

@@ -91,11 +91,15 @@ def _requests(tally: Tally) -> Iterator[Metric]:
     yield _histogram("queue_wait", words, ((row.label, row.queue_waits) for row in rows))
     words = "Time that requests waited for upstreams, of those that did."
     yield _histogram("upstream_latency", words, ((row.label, row.upstream_waits) for row in rows))
+    words = "Time that requests were parked on anything but upstreams, of those that were."
+    yield _histogram("parked", words, ((row.label, row.park_waits) for row in rows))
+    words = "Time that workers spent on requests, of those that had one."
+    yield _histogram("working", words, ((row.label, row.worker_times) for row in rows))
 
 
 def _histogram(name: str, words: str, rows: Iterable[tuple[str, Histogram]]) -> Metric:
     family = HistogramMetricFamily(f"asyncproxy_{name}_seconds", words, labels=["route"])
-    for route, histogram in rows:  # many routes never wait for a worker, or for an upstream
+    for route, histogram in rows:  # many routes never have a worker, or an upstream
         if not histogram.count:
             continue
         buckets = list(zip(_BUCKETS, accumulate(histogram.counts), strict=True))

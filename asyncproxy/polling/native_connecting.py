@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ from asyncproxy.polling.native_origin import Address
 
 
 @implementer(IConnector)
-class NativeConnector:
+class NativeConnector(ABC):
     """One outgoing connection at a time; `connect` may be called again once it has failed or is lost.
 
     `state` is "disconnected", "connecting" or "connected".
@@ -99,8 +100,8 @@ class NativeConnector:
             self._attempt = None
             self._fail(error.getConnectError(refusal))
 
-    async def _open(self, make: Callable[[], NativeConnection]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _open(self, make: Callable[[], NativeConnection]) -> None: ...
 
     def _fail(self, why: BaseException) -> None:
         if self.state != "connecting":

@@ -5,6 +5,9 @@ What a round of the loop brings for it waits a moment for the round's end, see `
 swaps the ``receive`` and ``write`` attributes instead of testing flags for every piece: thousands of requests a second
 go both ways.
 
+The file is long because the object is one: two contracts, uvloop's below and Twisted's above, of forty calls that all
+turn on whether it reads, writes and closes. What does not, stands apart in `native_origin` and `native_rounds`.
+
 Polling thread only.
 """
 

@@ -12,6 +12,7 @@ import functools
 import os
 import socket
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ each new connection is what made them dear; so a port listens with as many dupli
 
 
 @implementer(IListeningPort)
-class NativePort:
+class NativePort(ABC):
     """What TCP and Unix ports share: from a bound socket to connections, and back to nothing.
 
     `startListening` raises CannotListenError; a port that was stopped may be started again.
@@ -119,13 +120,13 @@ class NativePort:
             return None
         return self.factory.buildProtocol(peer)
 
-    def lost(self, connection: NativeConnection, reason: Failure) -> None:
+    def lost(self, connection: NativeConnection, reason: Failure) -> None:  # noqa: B027 - what a port does, not a gap
         """Nothing: a port does not count its connections."""
 
-    def _bind(self) -> socket.socket:
-        raise NotImplementedError
+    @abstractmethod
+    def _bind(self) -> socket.socket: ...
 
-    def _unbind(self) -> None:
+    def _unbind(self) -> None:  # noqa: B027 - closing a TCP port leaves nothing
         """Clean up what closing the socket leaves."""
 
 

@@ -129,7 +129,7 @@ class Parked:
         """Call the wait off; nobody is woken."""
         if self._state != _OVER:
             self._wake = _nobody
-            self.interrupt(ParkTimeout("called off"))
+            self.interrupt(ParkTimeout("it was called off"))
 
     @property
     def over(self) -> bool:
@@ -138,9 +138,21 @@ class Parked:
 
     def limit(self, seconds: float) -> None:
         """Wake with `ParkTimeout` after `seconds`."""
+        self._limit(self.owner.flow.lot.clock.seconds() + seconds, seconds)
+
+    def extend(self, seconds: float) -> bool:
+        """Wake with `ParkTimeout` that much later; False if no `limit` was set, or it is over."""
+        if self.deadline is None or self._timer is None:
+            return False
+        self._limit(self.deadline + seconds, round(self.deadline + seconds - self.since, 3))
+        return True
+
+    def _limit(self, deadline: float, said: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         clock = self.owner.flow.lot.clock
-        self.deadline = clock.seconds() + seconds
-        self._timer = clock.callLater(seconds, self._too_late, seconds)
+        self.deadline = deadline
+        self._timer = clock.callLater(max(0.0, deadline - clock.seconds()), self._too_late, said)
 
     def _too_late(self, seconds: float) -> None:
         self._timer = None

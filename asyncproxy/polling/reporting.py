@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from asyncproxy.polling.flow import Exchange, Flow
+from asyncproxy.polling.operating import left_of
 
 
 def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
@@ -22,6 +24,22 @@ def snapshot(flow: Flow, limit: int = 1000, after: str | None = None) -> dict[st
         "served": flow.served,
         "parked": [_row(exchange, now) for exchange in waiting[:limit]],
         "parked_total": total,
+        **usage(flow),
+    }
+
+
+def usage(flow: Flow) -> dict[str, Any]:
+    """What was used since the start: totals, for two looks to be compared.
+
+    ``uptime_s``; ``worker_seconds`` that workers had turns, all of them added up; ``cpu_seconds`` of the process; and
+    ``routes``, by label, those that have had requests.
+    """
+    rows = flow.books.tally.rows.values() if flow.books is not None else ()
+    return {
+        "uptime_s": flow.seconds() - flow.began,
+        "worker_seconds": flow.workers.busy_seconds,
+        "cpu_seconds": time.process_time(),
+        "routes": {row.label: row.row() for row in rows},
     }
 
 
@@ -38,7 +56,7 @@ def _row(exchange: Exchange, now: float) -> dict[str, Any]:
         "waiting_for": parked.wait.describe(),
         "at": exchange.place(),
         "since_s": round(now - parked.since, 3),
-        "deadline_s": None if parked.deadline is None else round(parked.deadline - now, 3),
+        "deadline_s": left_of(exchange),
     }
 
 

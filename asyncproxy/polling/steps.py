@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from asyncproxy.exchange.errors import ClientGone, ParkTimeout
+from asyncproxy.exchange.errors import Cancelled, ClientGone, ParkTimeout
 from asyncproxy.exchange.outcomes import Park, Woken
 from asyncproxy.exchange.waits import Gather
 from asyncproxy.polling.deadlines import NEVER, Due
@@ -15,6 +15,10 @@ from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
+
+
+_CALLED_OFF: Final = {ClientGone: "gone", ParkTimeout: "timeout", Cancelled: "cancelled"}
+"""What calls a park off, and the `reason` that is given for it."""
 
 
 class FirstCall:
@@ -58,18 +62,17 @@ class ParkStep:
         if error is None:
             value = value[0] if isinstance(park.on, Coroutine) else value
             exchange.run(self, park.resume, exchange.request, Woken(park.context, value))
-        elif isinstance(error, (ClientGone, ParkTimeout)):
+        elif isinstance(error, tuple(_CALLED_OFF)):
             self._called_off(error)
         else:
             exchange.run(self, park.resume, exchange.request, Woken(park.context, error, "failed"))
 
     def _called_off(self, error: BaseException) -> None:
-        """The client left, or it took too long: the module cleans up on a worker."""
+        """The client left, it took too long, or an operator cancelled it: the module cleans up on a worker."""
         exchange, park = self.exchange, self._park
         self._error = error
         if park.gone is not None and not isinstance(error, GivenUp):
-            reason = "gone" if isinstance(error, ClientGone) else "timeout"
-            exchange.run(self, park.gone, exchange.request, Woken(park.context, error, reason))
+            exchange.run(self, park.gone, exchange.request, Woken(park.context, error, _reason(error)))
         elif callable(getattr(park.context, "close", None)):
             exchange.run(self, park.context.close)
         else:
@@ -97,6 +100,10 @@ class ParkStep:
             self._called_off(self._error)
 
 
+def _reason(error: BaseException) -> str:
+    return next(reason for kind, reason in _CALLED_OFF.items() if isinstance(error, kind))
+
+
 def _error_of(turn: CallTurn) -> BaseException | None:
     if turn.finished:  # a plain function let a StopIteration out: it has a value for nobody
         return RuntimeError("handle raised StopIteration")
@@ -104,17 +111,23 @@ def _error_of(turn: CallTurn) -> BaseException | None:
 
 
 class RouteDeadline(Due):
-    """The route's `timeout` of one exchange."""
+    """The route's `timeout` of one exchange: `seconds` of it, which `extend` makes more."""
 
-    __slots__ = ("_exchange", "_slot", "due")
+    __slots__ = ("_exchange", "_slot", "due", "seconds")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, seconds: float) -> None:
         self.due = self._slot = NEVER
         self._exchange = exchange
+        self.seconds = seconds
+
+    def extend(self, seconds: float) -> None:
+        """Be due `seconds` later."""
+        self.seconds += seconds
+        self.due += seconds  # the wheel finds out when it comes to it
 
     def expired(self) -> None:
         """Time is up."""
-        self._exchange.late()
+        self._exchange.late(self.seconds)
 
 
 class Afterthought:

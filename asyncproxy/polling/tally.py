@@ -34,6 +34,11 @@ BOUNDS: Final = (
 """Upper bounds of the buckets in seconds: a small forward takes one millisecond, a long poll half an hour."""
 CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """Classes of status; ``none`` is for clients that left before their answer."""
+MODULES_KEPT: Final = 10
+"""Names of modules that a row keeps, the latest: reloads may bring any number of them."""
+QUEUED_LONG: Final = 0.01
+"""Seconds that a request may wait for workers before it counts as one that waited long; one of `BOUNDS`."""
+_LONG: Final = BOUNDS.index(QUEUED_LONG) + 1
 
 
 class Histogram:
@@ -67,10 +72,22 @@ class Histogram:
 class RouteTally:
     """What the requests of one route came to."""
 
-    __slots__ = ("by_class", "durations", "label", "parks", "queue_waits", "upstream_waits")
+    __slots__ = (
+        "by_class",
+        "durations",
+        "label",
+        "modules",
+        "park_waits",
+        "parks",
+        "queue_waits",
+        "upstream_waits",
+        "worker_times",
+    )
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, module: str = "") -> None:
         self.label = label
+        self.modules = [module]
+        """Who answers: routes that differ in methods alone share a row, and a reload may give it to another module."""
         self.by_class = [0] * len(CLASSES)
         """How many, in the order of `CLASSES`."""
         self.durations = Histogram()
@@ -78,6 +95,10 @@ class RouteTally:
         """Of those requests that waited for a worker."""
         self.upstream_waits = Histogram()
         """Of those that waited for an upstream."""
+        self.park_waits = Histogram()
+        """Of those that were parked on anything else."""
+        self.worker_times = Histogram()
+        """Of those that had a worker."""
         self.parks = 0
 
     def finished(self, status: int, spent: Spent, total: float, parks: int) -> None:
@@ -93,6 +114,8 @@ class RouteTally:
             waits.sum += upstream
         if spent[1]:
             self.queue_waits.add(spent[1])
+        if spent[3]:
+            self.park_waits.add(spent[3])
         if parks:
             self.parks += parks
 
@@ -104,6 +127,25 @@ class RouteTally:
             "durations": self.durations.statistics(),
             "queue_waits": self.queue_waits.statistics(),
             "upstream_waits": self.upstream_waits.statistics(),
+            "park_waits": self.park_waits.statistics(),
+            "worker_times": self.worker_times.statistics(),
+        }
+
+    def row(self) -> dict[str, Any]:
+        """For ``/status.json``, of requests that are over; work on the polling thread is in the total only."""
+        return {
+            "module": ", ".join(self.modules),
+            "requests": sum(self.by_class),
+            "statuses": {name: count for name, count in zip(CLASSES, self.by_class, strict=True) if count},
+            "parks": self.parks,
+            "queued_long": sum(self.queue_waits.counts[_LONG:]),
+            "seconds": {
+                "total": self.durations.sum,
+                "queued": self.queue_waits.sum,
+                "working": self.worker_times.sum,
+                "parked": self.park_waits.sum,
+                "upstream": self.upstream_waits.sum,
+            },
         }
 
     def __repr__(self) -> str:
@@ -117,7 +159,7 @@ class Tally:
         self.rows: dict[str, RouteTally] = {}
         self.refused_by_class = [0] * len(CLASSES)
 
-    def row(self, path: str, host: str | None = None) -> RouteTally:
+    def row(self, path: str, host: str | None = None, module: str = "") -> RouteTally:
         """The row of the route with this path and host; routes that differ in methods alone share one.
 
         What a module in a Site answers is counted by its name in place of a path, for a Site has no routes.
@@ -125,7 +167,9 @@ class Tally:
         label = f"{host or ''}{path}"
         row = self.rows.get(label)
         if row is None:
-            self.rows[label] = row = RouteTally(label)
+            self.rows[label] = row = RouteTally(label, module)
+        elif module and module not in row.modules:
+            row.modules = [*row.modules, module][-MODULES_KEPT:]
         return row
 
     def refused(self, status: int) -> None:

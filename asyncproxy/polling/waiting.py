@@ -21,6 +21,7 @@ from zope.interface import implementer
 from asyncproxy.boundaries import DelayedCall
 from asyncproxy.exchange.errors import ParkTimeout
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.tickets import Ticket
 from asyncproxy.exchange.waits import (
     READINESS_TIMEOUT,
     BodyPiece,
@@ -38,6 +39,7 @@ from asyncproxy.exchange.waits import (
 from asyncproxy.polling.bodies import body_stream
 from asyncproxy.polling.parking import Parked
 from asyncproxy.polling.spooling import Unspool
+from asyncproxy.polling.tickets import AwaitingTicket
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import Rendering
 
@@ -185,15 +187,13 @@ class AwaitingNative(Parked):
 class Watching(Parked):
     """On a `Readiness`; closes its descriptor when the wait is over."""
 
-    _alarm: DelayedCall | None = None
-
     def begin(self) -> None:
         """Watch the descriptor, and the clock."""
         seconds = self.wait.timeout
         if seconds is None and self.deadline is None:
             seconds = READINESS_TIMEOUT
-        if seconds is not None:
-            self._alarm = self.owner.flow.lot.clock.callLater(seconds, self._late, seconds)
+        if seconds is not None and (self.deadline is None or self.since + seconds < self.deadline):
+            self.limit(seconds)
         descriptors = self.owner.flow.around.descriptors
         watch = descriptors.addWriter if self.wait.writing else descriptors.addReader
         watch(self)
@@ -219,15 +219,12 @@ class Watching(Parked):
         """The reactor gives it up: whoever reads it finds out why."""
         self.doRead()
 
-    def _late(self, seconds: float) -> None:
-        self._alarm = None
+    def _too_late(self, seconds: float) -> None:
+        self._timer = None
         self.interrupt(ParkTimeout(f"{self.wait.describe()} was not ready within {seconds:g} s"))
 
     def undo(self) -> None:
         """Watch no more, and close the descriptor."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
         if self.wait.fd >= 0:
             descriptors = self.owner.flow.around.descriptors
             descriptors.removeReader(self)
@@ -290,5 +287,6 @@ KINDS: Final[Mapping[type, type[Parked]]] = {
     BodyPiece: Reading,
     Gather: Gathering,
     Render: Rendering,
+    Ticket: AwaitingTicket,
 }
 """The kind of park of each kind of wait."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.web.http_headers import Headers as TwistedHeaders
 from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
@@ -17,6 +18,7 @@ from asyncproxy.exchange.forwarding import make_block, split_block, without_leng
 from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.http1 import parse_request
 from asyncproxy.polling.responding import refusal
+from asyncproxy.polling.unsent import count_unsent
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange, Flow
@@ -109,6 +111,15 @@ class WebClient:
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours, in short plain text."""
         self.answer(status, *refusal(status, words))
+
+    def inform(self, status: int) -> None:
+        """Send an informational head (RFC 9110 section 15.2)."""
+        self.web.channel.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status).encode(), TwistedHeaders())
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has not taken all that it was sent."""
+        return count_unsent(self.web.channel.transport) > 0
 
     def cut(self) -> None:
         """Close the connection at once, so that the client cannot take the body for a whole one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from traceback import extract_tb
 from typing import Any, NamedTuple
 
-from asyncproxy.configuration import ConfigurationError
+from asyncproxy.configuration import ConfigurationError, Settings
 from asyncproxy.configuration.settings import Route
 from asyncproxy.discovery import find_module
 from asyncproxy.exchange.routing import Router
@@ -32,7 +32,11 @@ class Bound:
         self.timeout = route.timeout
         self.settings = route.settings
         self.tally: Any = None
-        self.at_once = not (self.blocking or self.is_async or self.whole_body or self.timeout is not None)
+        self.keep_alive: str = route.keep_alive
+        self.keep_alive_every = route.keep_alive_every
+        self.server_timing = route.server_timing
+        watched = self.timeout is not None or self.keep_alive != "off" or self.server_timing
+        self.at_once = not (self.blocking or self.is_async or self.whole_body or watched)
 
     def serves(self, route: Route) -> bool:
         """Whether `route` asks for what this one's module was made for: it may keep it, and its state."""
@@ -97,6 +101,25 @@ def _not_made(name: str, why: Exception) -> str:
 def finder(bindings: Sequence[Bound]) -> Callable[[str, str, str], Bound]:
     """How a door finds the route of a request, by host, path and method; raises `NoRoute`."""
     return Router(bindings).find
+
+
+def place_of_links(bindings: Sequence[Bound]) -> str | None:
+    """The path of the first route with the stock module `tickets`: where signed links are opened."""
+    return next((bound.path for bound in bindings if bound.name == "tickets"), None)
+
+
+def origin_of_links(settings: Settings, addresses: Sequence[Any]) -> str:
+    """What signed links begin with. What a request says of its host is not asked: a stranger would get the links.
+
+    Raises RuntimeError when the proxy listens on no TCP port and is not told.
+    """
+    if settings.tickets.url is not None:
+        return settings.tickets.url
+    for address in addresses[: len(settings.server.listen)]:
+        if getattr(address, "port", None) is not None:
+            where = "localhost" if address.host in ("0.0.0.0", "::") else address.host
+            return f"http://[{where}]:{address.port}" if ":" in where else f"http://{where}:{address.port}"
+    raise RuntimeError('nobody knows what links begin with: set url in [tickets], such as "https://proxy.example"')
 
 
 class Ways(NamedTuple):

@@ -10,6 +10,7 @@ from twisted.python import usage
 import twisted
 from asyncproxy import __version__
 from asyncproxy.configuration import ConfigurationError, describe, from_options
+from asyncproxy.service.policies import ticket_policies
 from asyncproxy.service.process import ProxyService
 from asyncproxy.service.proxy import Proxy
 
@@ -55,7 +56,7 @@ class Options(usage.Options):
         except ConfigurationError as why:
             self._give_up(str(why))
         if self["check"]:
-            print(describe(self.proxy.settings))  # noqa: T201 - it is what was asked for
+            print(describe(self.proxy.settings, ticket_policies(self.proxy.bindings)))  # noqa: T201 - it is what was asked for
             raise SystemExit(0)
 
     def _make(self) -> Proxy:

@@ -44,6 +44,7 @@ class ProxyService(Service):
             "SIGHUP": self._told_to_reload,
             "SIGUSR1": proxy.reopen_logs,
         }
+        proxy.told_to_drain = self._told_to_end
         self._signals = Signals(table, shared=["SIGUSR1"])  # twistd rotates its own log file by it
 
     def startService(self) -> None:

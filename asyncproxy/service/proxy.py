@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, succeed
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from asyncproxy.boundaries import Surroundings
+from asyncproxy.boundaries import Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.exchange.tickets import Once, Receipt, Ticket, TicketLimits
+from asyncproxy.links import Links
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
@@ -28,17 +31,21 @@ from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.onlookers import Onlookers
+from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
+from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
-from asyncproxy.service.binding import Bound, bind_all, ways, with_modules
+from asyncproxy.resuming import Resumer
+from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
+from asyncproxy.service.ports import Ports, address_text
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
 from asyncproxy.watching.seats import Seats
 from asyncproxy.watching.stalls import whose
@@ -46,12 +53,13 @@ from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
-BACKLOG: Final = 4096
 ADMIN_PARKED: Final = 64
 """Requests of the admin listener that may be parked."""
+ANSWER_FIRST: Final = 0.05
+"""Seconds from an order to drain over the network to its execution."""
 
 
-class Proxy:
+class Proxy(Operated):
     """A proxy, from its settings: a path, a mapping of the configuration's shape, or `Settings`.
 
     `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
@@ -65,15 +73,17 @@ class Proxy:
         self._file = os.path.abspath(settings) if isinstance(settings, (str, os.PathLike)) else None
         self.bindings = bind_all(self.settings.route, name_of(settings))
         self.reactor = reactor
-        self._ports: list[Any] = []
+        self._ports = Ports()
         self._ended: Deferred[list[str]] | None = succeed([])
         """Once it is to stop, or is not started: what fires when it has."""
         self._drain: Drain | None = None
+        self._resumer: Resumer | None = None
         self._patience = JOIN_PATIENCE
         self._serves = False
-        self.doors: list[Door] = []
         self.access_log: AccessLog | None = None
         """While it runs, if it has one."""
+        self.told_to_drain: Callable[[], Any] = self.drain
+        """What `begin_drain` calls; a service that has the process ends that too."""
 
     def start(self) -> Deferred[None]:
         """Start the workers and the modules, then listen.
@@ -91,7 +101,7 @@ class Proxy:
         self._ended = self._drain = None
         self._patience = JOIN_PATIENCE
         self._serves = False
-        self.doors.clear()
+        self._ports = Ports()
         return Deferred.fromCoroutine(self._start())
 
     def _build(self, reactor: Any) -> None:
@@ -108,7 +118,10 @@ class Proxy:
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
-        around = Surroundings(self.deliveries, self.upstreams, reactor, self.fetcher)
+        self.tickets: Tickets = MemoryTickets(clock, ticket_limits(self.settings))
+        self.links = Links(self.settings.tickets.keys, time.time)
+        self.links.place = place_of_links(self.bindings)
+        around = Surroundings(self.deliveries, self.upstreams, self.tickets, reactor, self.fetcher)
         limits: dict[str, Any] = {
             "max_queued": server.max_queued,
             "spool_in_memory": self.settings.limits.spool,
@@ -133,25 +146,24 @@ class Proxy:
             bound.tally = None  # the books are new
         try:
             self.workers.start()
+            self._resumer = Resumer(self.deliveries, self.tickets)
+            self._resumer.open()
             if self.settings.server.stall is not None:
                 self.watchdog.start()
             self._open_access_log()
             await self.hooks.start(self.bindings)
-            self._go_on()
+            self._ports.go_on()
             for endpoint in self.settings.server.listen:
-                await self._open("server.listen", endpoint, self.flow, self.bindings)
+                door = self._door(self.flow, self.bindings)
+                await self._ports.open_public(self.network, endpoint, door, self.ceiling)
             if self.settings.admin is not None:
-                await self._open("admin.listen", self.settings.admin.listen, self.admin_flow, [self._admin_binding()])
+                door = self._door(self.admin_flow, [self._admin_binding()])
+                await self._ports.open_admin(self.network, self.settings.admin.listen, door)
                 self.onlookers.start()
             self._serves = True
         except BaseException:
             await self.stop()
             raise
-
-    def _go_on(self) -> None:
-        """Raises `NotStarted` if it was told to stop since: what `stop` closes must not be opened after it."""
-        if self.draining:
-            raise NotStarted("the proxy was told to stop before it listened")
 
     def _open_access_log(self) -> None:
         server = self.settings.server
@@ -164,34 +176,30 @@ class Proxy:
         if self.access_log is not None:
             self.access_log.reopen()
 
-    async def _open(self, key: str, endpoint: str, flow: Flow, bindings: list[Bound]) -> None:
-        door = Door(flow, self.settings.limits, **ways(bindings)._asdict())
-        self.doors.append(door)
-        backlog = endpoint.startswith(("tcp:", "unix:")) and ":backlog=" not in endpoint
-        description = f"{endpoint}:backlog={BACKLOG}" if backlog else endpoint
-        try:
-            port = await serverFromString(self.network, description).listen(door)
-        except (OSError, ValueError) as why:  # a directory that is not there, a kind of endpoint that nobody knows
-            raise NotStarted(f'{key}: "{endpoint}" cannot be listened on: {why}') from why
-        if self.draining:
-            await _stop_listening([port])
-        self._go_on()
-        self._ports.append(port)
-        if flow is self.flow and hasattr(port, "stopReading"):  # the admin's is open when all else is full
-            self.ceiling.ports.append(port)
-            door.accepted = self.ceiling.accepted
+    def _door(self, flow: Flow, bindings: list[Bound]) -> Door:
+        return Door(flow, self.settings.limits, **ways(bindings)._asdict())
 
     def _admin_binding(self) -> Bound:
         admin = self.settings.admin
         assert admin is not None
-        module = Status(token=admin.token) if admin.token else Status()
+        module = Status(token=admin.token, hosts=list(admin.hosts), operate=True)
         module.proxy = self
         return Bound(Route(path="/", module="status"), module)
 
     @property
     def addresses(self) -> list[Any]:
         """Where it listens: the Twisted addresses of `server.listen`, then the admin's."""
-        return [port.getHost() for port in self._ports]
+        return self._ports.addresses
+
+    @property
+    def admin_address(self) -> Any:
+        """Where the admin listener listens, a Twisted address; None before it does, and without one."""
+        return self._ports.admin_address
+
+    @property
+    def doors(self) -> list[Door]:
+        """What connections come in by, in the same order."""
+        return self._ports.doors
 
     def summary(self) -> str:
         """Where it listens, and with what, for the log."""
@@ -212,6 +220,22 @@ class Proxy:
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, self.doors, self.watchdog.statistics()).text()
+
+    def resume(
+        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
+        """As `asyncproxy.resume`, of this proxy alone; `by` is who resumes, for whoever comes second. Any thread."""
+        if self._resumer is None:
+            raise RuntimeError(f"resume({name!r}): the proxy was not started")
+        return self._resumer.resume(name, value, bind, by, once)
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`; see `boundaries.Tickets.look`."""
+        return self.tickets.look(name)
+
+    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
+        """See `Request.ticket_url`, which asks for it. Any thread."""
+        return origin_of_links(self.settings, self.addresses) + self.links.make(ticket, expires, **asked)
 
     # Another configuration.
 
@@ -234,24 +258,21 @@ class Proxy:
         former, self.bindings = self.bindings, bindings
         self.settings = settings
         self.lot.limit = settings.server.max_parked
+        self.tickets.limit(ticket_limits(settings))
+        self.links.place = place_of_links(bindings)
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
             flow.around = replace(flow.around, upstreams=upstreams)
         for door in self.doors:
             door.limit(settings.limits)
-        for door in self._public_doors:
+        for door in self._ports.public_doors:
             door.lead(*ways(bindings))
         upstreams.succeed(self.upstreams)
         self.upstreams = upstreams
         self._retiring.retire(former, bindings)
 
     # The end.
-
-    @property
-    def _public_doors(self) -> list[Door]:
-        """All but the admin's."""
-        return self.doors[: len(self.settings.server.listen)]
 
     @property
     def starting(self) -> bool:
@@ -270,9 +291,21 @@ class Proxy:
         """
         if self._ended is None:
             patience = self.settings.server.drain if seconds is None else seconds
-            self._drain = Drain(clock_of(self.reactor), self.flow, self._public_doors)
+            self._drain = Drain(clock_of(self.reactor), self.flow, self._ports.public_doors)
             self._ended = Deferred.fromCoroutine(self._drain_and_stop(self._drain, patience))
         return awaited(self._ended)
+
+    def begin_drain(self) -> None:
+        """Do in a moment what SIGTERM does: `drain`, and under twistd the process ends. Nothing if it drains already.
+
+        In a moment, so that whoever asked over the admin listener is answered first. To be called on the polling
+        thread.
+        """
+        self.reactor.callLater(ANSWER_FIRST, self._drain_unless_draining)
+
+    def _drain_unless_draining(self) -> None:
+        if not self.draining:
+            self.told_to_drain()
 
     def stop(self, patience: float = JOIN_PATIENCE) -> Deferred[None]:
         """Stop listening, end every exchange as if its client had left, stop the modules, and join the workers.
@@ -291,10 +324,7 @@ class Proxy:
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
         self.ceiling.stop()
-        ports, self._ports = self._ports, []
-        admin = ports[len(self.settings.server.listen) :]
-        await _stop_listening(ports[: len(ports) - len(admin)])
-        self._ports = admin
+        await self._ports.close_public()
         cut = await drain.run(seconds)
         await self._stop()
         return cut
@@ -302,15 +332,13 @@ class Proxy:
     async def _stop(self) -> list[str]:
         self.ceiling.stop()
         self.onlookers.stop()
-        ports, self._ports = self._ports, []
-        await _stop_listening(ports)
-        for door in self.doors:
-            door.open = False
-            door.close_connections()
+        await self._ports.close()
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()
         began = time.monotonic()
         await self._let_finish(began)
+        if self._resumer is not None:
+            self._resumer.close()
         self._retiring.stop()
         await self.hooks.stop(patience=self._patience)
         self.watchdog.stop()  # first: joining the workers holds the polling thread
@@ -348,17 +376,10 @@ def request_ids(server: Server) -> RequestIds | None:
     return None if name is None else RequestIds(name, trusted=server.trust_request_id)
 
 
-async def _stop_listening(ports: list[Any]) -> None:
-    await gatherResults([port.stopListening() or succeed(None) for port in ports])
-
-
-def address_text(address: Any) -> str:
-    """A Twisted address as people write it."""
-    host = getattr(address, "host", None)
-    if host is None:
-        name = getattr(address, "name", address)
-        return f"unix:{os.fsdecode(name)}" if isinstance(name, (str, bytes)) else str(name)
-    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+def ticket_limits(settings: Settings) -> TicketLimits:
+    """What is kept of tickets, by the settings."""
+    kept = settings.tickets
+    return TicketLimits(kept.remember, kept.settled, kept.max_remembered, kept.max_settled, kept.value)
 
 
 def _log_unheard(error: BaseException) -> None:

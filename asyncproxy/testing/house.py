@@ -7,28 +7,35 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
 from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.tickets import Once, Receipt, Ticket
+from asyncproxy.links import Links
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.onlookers import Onlookers
+from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
 from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
+from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
-from asyncproxy.service.binding import Bound, ways
+from asyncproxy.resuming import Resumer
+from asyncproxy.service.binding import Bound, place_of_links, ways
 from asyncproxy.service.hooks import Hooks
-from asyncproxy.service.proxy import request_ids
+from asyncproxy.service.proxy import request_ids, ticket_limits
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -108,7 +115,7 @@ class Records(list[Record]):
         return {"written": len(self), "dropped": 0, "waiting": 0, "failing": 0}
 
 
-class House:
+class House(Operated):
     """All rooms around fakes; nothing in it happens by itself.
 
     What a real loop would do on its next round waits in `polling` until it is stepped, turns wait in `workers`, time
@@ -145,7 +152,12 @@ class House:
         """What an access log would have got."""
         self.books = Books(Tally(), self.records, self.wheel.seconds)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
-        self.flow = self.make_flow(Surroundings(self.polling, self.upstreams, self.descriptors, self.fetch))
+        self.tickets = MemoryTickets(self.clock, ticket_limits(settings))
+        self.links = Links(settings.tickets.keys, self.clock.seconds)
+        self.links.place = place_of_links(bindings)
+        self.resumer = Resumer(self.polling, self.tickets)
+        around = Surroundings(self.polling, self.upstreams, self.tickets, self.descriptors, self.fetch)
+        self.flow = self.make_flow(around)
         self.hooks = Hooks(self.flow)
         self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
         """Never started: nothing here happens on a thread."""
@@ -193,6 +205,14 @@ class House:
 
     draining = False
     """Whether it takes no more connections, because it is to stop."""
+    admin_address = IPv4Address("TCP", "127.0.0.1", 8081)
+    """Where the admin listener would listen."""
+    told_to_drain = False
+    """Whether somebody has asked for it, by `begin_drain`."""
+
+    def begin_drain(self) -> None:
+        """Note that it was asked for: nothing here happens by itself."""
+        self.told_to_drain = True
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
@@ -205,6 +225,20 @@ class House:
     def metrics(self) -> bytes:
         """Its figures, as ``/metrics`` shows them."""
         return Metrics(self.flow, self.upstreams, [self.door], self.watchdog.statistics()).text()
+
+    def resume(
+        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
+        """As `asyncproxy.resume`, of this proxy alone."""
+        return self.resumer.resume(name, value, bind, by, once)
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`."""
+        return self.tickets.look(name)
+
+    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
+        """See `Request.ticket_url`."""
+        return (self.settings.tickets.url or "http://lab") + self.links.make(ticket, expires, **asked)
 
     # Playing.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -12,11 +13,15 @@ from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.tickets import Once, Receipt, Ticket
+from asyncproxy.links import Links
+from asyncproxy.service.binding import Bound
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
 from asyncproxy.testing.clock import NEARLY, START, LabReactor, not_back
 from asyncproxy.testing.house import FakeClient
 from asyncproxy.testing.lab_house import LabHouse
+from asyncproxy.testing.operators import OperatedLab
 from asyncproxy.testing.servers import Servers, Upstream
 from asyncproxy.testing.sources import read_source
 from asyncproxy.testing.stepping import AtRandom, InOrder, Order, PollingRound, ShuffledRound, SteppedWorkers
@@ -34,7 +39,7 @@ class LeftBehind(UserWarning):
     """A lab was closed and something was left: a parked request, or an answer that nobody asked for."""
 
 
-class Lab:
+class Lab(OperatedLab):
     """The proxy in memory, for tests of modules and of configurations: no thread, no socket, no sleep.
 
         lab = Lab(Orders, settings={"region": "eu"})
@@ -83,7 +88,15 @@ class Lab:
         """All requests of clients, in order."""
         for module in self.modules:
             module.proxy = self
-        self._run(self.house.hooks.start(source.bindings))
+        self._start(source.bindings)
+
+    def _start(self, bindings: list[Bound]) -> None:
+        self.house.resumer.open()
+        try:
+            self._run(self.house.hooks.start(bindings))
+        except BaseException:
+            self.house.resumer.close()
+            raise
 
     @property
     def module(self) -> Any:
@@ -228,6 +241,28 @@ class Lab:
         clock.move_to(end)
         self.settle()
 
+    def resume(
+        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
+        """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
+        future = self.house.resume(name, value, bind=bind, by=by, once=once)
+        self._after_call()
+        return future
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`: its ``state``, and ``how`` it came to it."""
+        self._look()
+        return self.house.ticket(name)
+
+    @property
+    def links(self) -> Links:
+        """What makes signed links, and reads them."""
+        return self.house.links
+
+    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
+        """See `Request.ticket_url`; in a lab it begins with ``http://lab`` unless ``tickets.url`` says otherwise."""
+        return self.house.ticket_url(ticket, expires, **asked)
+
     # What there is to see.
 
     def parked(self) -> list[dict[str, Any]]:
@@ -339,6 +374,7 @@ class Lab:
                 request.leave()
         self.house.shut_down()
         self.settle()
+        self.house.resumer.close()
         for exchange in self.house.flow.exchanges:
             self.left_behind.append(f"{exchange!r} does not end, though its client has left")
         self.left_behind += self._run(self.house.hooks.stop())

@@ -7,6 +7,7 @@ do so, the kernel ends its children (Linux), and the upstream ends by itself whe
 import contextlib
 import ctypes
 import os
+import random
 import resource
 import shutil
 import signal
@@ -22,11 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 
 
+_unused = iter(random.SystemRandom().sample(range(15000, 32000), 17000))
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections.
+
+    None is given twice in one process: whoever was given it may not listen yet.
+    """
+    for port in _unused:
+        with contextlib.suppress(RuntimeError):
+            must_be_free(port)
+            return port
+    raise RuntimeError("every port from 15000 to 31999 was given away or is in use")
 
 
 def must_be_free(port: int) -> None:
@@ -69,6 +78,11 @@ def twistd() -> list[str]:
     """The command of the environment that runs us."""
     beside = Path(sys.executable).with_name("twistd")
     return [str(beside) if beside.exists() else shutil.which("twistd") or "twistd"]
+
+
+def asyncproxy(config: Path) -> list[str]:
+    """The command that runs the proxy in the foreground."""
+    return [*twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
 
 
 @dataclass
@@ -176,6 +190,20 @@ def wait_until_listening(child: Child, port: int, seconds: float = 20.0) -> None
             return
         time.sleep(0.02)
     raise RuntimeError(f"nothing listens on port {port}: {child.said()}")
+
+
+def start_listening(
+    argv: Sequence[str], *ports: int, log: Path | None = None, cpus: Iterable[int] | None = None
+) -> Child:
+    """Start a server that is to listen on `ports`; returns when it does, and leaves none behind that does not."""
+    child = start(argv, log=log, cpus=cpus)
+    child.port = ports[0]
+    with contextlib.ExitStack() as unless_it_listens:
+        unless_it_listens.callback(child.stop)
+        for port in ports:
+            wait_until_listening(child, port)
+        unless_it_listens.pop_all()
+    return child
 
 
 def children_of(pid: int) -> list[int]:

@@ -20,14 +20,7 @@ asyncproxy serves on http://127.0.0.1:{PROXY} (five workers); Ctrl-C ends it. Tr
 
 def serve() -> Child:
     """The proxy, its output on this terminal."""
-    config = str(HERE / "proxy.toml")
-    proxy = children.start([*children.twistd(), "-n", "--pidfile=", "asyncproxy", "--config", config])
-    try:
-        children.wait_until_listening(proxy, PROXY)
-    except BaseException:
-        proxy.stop()
-        raise
-    return proxy
+    return children.start_listening(children.asyncproxy(HERE / "proxy.toml"), PROXY)
 
 
 def wait(proxy: Child) -> int:

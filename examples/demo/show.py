@@ -234,15 +234,7 @@ def start_proxy(folder: Path, workers: int, held: int, upstream: int) -> tuple[C
     filled = CONFIG.format(port=port, admin=admin, workers=workers, upstream=upstream, most=held + 1000)
     config = folder / "proxy.toml"
     config.write_text(filled)
-    argv = [*children.twistd(), "-n", "--pidfile=", "asyncproxy", "--config", str(config)]
-    proxy = children.start(argv, log=folder / "proxy.log")
-    proxy.port = port
-    try:
-        children.wait_until_listening(proxy, port)
-        children.wait_until_listening(proxy, admin)
-    except BaseException:
-        proxy.stop()
-        raise
+    proxy = children.start_listening(children.asyncproxy(config), port, admin, log=folder / "proxy.log")
     return proxy, admin
 
 

@@ -112,26 +112,16 @@ def test_a_client_that_leaves_a_kept_connection_does_not_inherit_the_last_status
     assert [(record.status, record.size, record.flag) for record in house.records] == [(200, 2, ""), (0, 0, "DC")]
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_reply_has_its_status_and_bytes() -> None:
+@pytest.mark.parametrize(("who", "flag"), [("client", "DC"), ("upstream", "UC")])
+def test_a_reply_that_is_cut_has_its_status_and_bytes_and_says_by_whom(who: str, flag: str) -> None:
     house = House()
-    client = house.get()
+    sides = {"client": house.get(), "upstream": house.upstream()}
     house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
     house.settle()
-    client.wire.hang_up()
+    sides[who].wire.hang_up()
     house.settle()
     record = record_of(house)
-    assert (record.status, record.size, record.flag) == (200, 3, "DC")
-
-
-def test_a_reply_that_its_upstream_cuts_is_flagged() -> None:
-    house = House()
-    house.get()
-    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-    house.settle()
-    house.upstream().wire.hang_up()
-    house.settle()
-    record = record_of(house)
-    assert (record.status, record.size, record.flag) == (200, 3, "UC")
+    assert (record.status, record.size, record.flag) == (200, 3, flag)
 
 
 def test_a_reply_that_is_no_http_is_flagged() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +14,11 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from asyncproxy import Module, Park, Response, gather, on_reactor, readable, sleep, writable
+from asyncproxy import Module, Park, Response, TicketRefused, gather, on_reactor, readable, sleep, ticket, writable
 from asyncproxy.exchange import waits
 from asyncproxy.exchange.messages import Headers, Request
 from asyncproxy.exchange.responses import Fetched
+from asyncproxy.exchange.tickets import Ticket
 from asyncproxy.exchange.waits import Wait
 from asyncproxy.polling.waiting import KINDS
 from tests.fakes import GET, FakeClient, House
@@ -25,7 +27,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
 
 
-class Scene(Module):
+class Scene(Module, ABC):
     """A module that waits once, and what wakes it."""
 
     request = GET
@@ -48,14 +50,14 @@ class Scene(Module):
             raise
         return self.respond(value)
 
-    def wait(self, request: Request) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def wait(self, request: Request) -> Any: ...
 
     def respond(self, _value: Any) -> Any:
         return Response.text("done")
 
-    def wake(self, house: House) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def wake(self, house: House) -> None: ...
 
     def send_body(self, house: House) -> None:
         """Once: what is sent after it would be another request."""
@@ -209,6 +211,42 @@ class WholeBody(Piece):
         return request.read()
 
 
+class AwaitingTicket(Scene):
+    """A name that is resumed, remembered or late, and free again in the end."""
+
+    kind = Ticket
+
+    def wait(self, _request: Request) -> Any:
+        return ticket("approve", timeout=70)
+
+    def wake(self, house: House) -> None:
+        self.tickets = house.tickets
+        house.tickets.resume("approve", b'"value"').addErrback(lambda failure: failure.trap(TicketRefused))
+
+    def check(self) -> None:
+        assert not self.tickets.holds("approve")
+
+
+class DefaultingTicket(AwaitingTicket):
+    def wait(self, _request: Request) -> Any:
+        return ticket("approve", timeout=200, default="default")
+
+
+class ParkingOnTicket(AwaitingTicket):
+    """`Park` with a ticket, whose time-out is the sooner one."""
+
+    def handle(self, _request: Request) -> Any:
+        self.begun += 1
+        return Park(ticket("approve", timeout=70), resume=self.resumed, gone=self.left, timeout=75)
+
+    def resumed(self, _request: Request, woken: Any) -> Any:
+        self.ends.append(woken.reason)
+        return Response.text("done")
+
+    def left(self, _request: Request, woken: Any) -> Any:
+        self.ends.append(woken.reason)
+
+
 class Gathering(Deferring):
     kind = waits.Gather
 
@@ -329,6 +367,7 @@ class ParkingOnCoroutine(Parking):
 
 SCENES = [
     *(Sleeper, Descriptor, WritableDescriptor, Future, Deferring, Fetching, Forwarding, Uploading, Connecting),
+    *(AwaitingTicket, DefaultingTicket, ParkingOnTicket),
     *(Piece, WholeBody, Gathering, Rendering, Strands, Parking, ParkingWithContext, ParkingOnCoroutine),
 ]
 

@@ -66,3 +66,28 @@ def test_ids_that_clients_choose_can_be_paged_through() -> None:
     after = [row["id"] for row in lab.get("/status.json?after=no-number").json()["parked"]]
     assert [row["id"] for row in lab.parked()] == ["z-9", "no-number", "a-1"]
     assert after == ["a-1"]
+
+
+def test_what_was_used_is_told_by_route() -> None:
+    lab = Lab({"route": [{"module": Sleeps}, {"path": "/status.json", "module": "status"}]})
+    lab.get("/held")
+    before = lab.get("/status.json?limit=0").json()
+    assert before["parked"] == []
+    assert "/" not in before["routes"], "nothing has ended there"
+    lab.advance(600)
+    shown = lab.get("/status.json?limit=0").json()
+    row = shown["routes"]["/"]
+    assert (row["requests"], row["statuses"], row["parks"]) == (1, {"2xx": 1}, 1)
+    assert row["module"] == "tests.modules.test_status:Sleeps"
+    assert row["seconds"] == {"total": 600, "queued": 0, "working": 0, "parked": 600, "upstream": 0}
+    assert shown["routes"]["/status.json"]["module"] == "status"
+    assert shown["uptime_s"] - before["uptime_s"] == 600
+    assert shown["worker_seconds"] == 0, "a lab's turns take no time"
+    assert shown["cpu_seconds"] >= before["cpu_seconds"] > 0
+
+
+def test_a_client_makes_no_row_of_its_own() -> None:
+    lab = Lab(Status)
+    for number in range(20):
+        lab.get(f"/status.json/{number}", headers={"Host": f"host{number}"})
+    assert list(lab.get("/status.json").json()["routes"]) == ["/"]

@@ -66,7 +66,52 @@ def test_durations_are_told_as_histograms_of_seconds() -> None:
         assert told[f"{name}_count", "/"] == told[f"{name}_bucket", "/", "+Inf"] == 2
         buckets = [told[f"{name}_bucket", "/", str(bound)] for bound in BOUNDS]
         assert buckets == [sum(seconds <= bound for seconds in (0.25, 3)) for bound in BOUNDS]
-    assert ("queue_wait_seconds_count", "/") not in told
+    for name in ("queue_wait", "parked", "working"):
+        assert (f"{name}_seconds_count", "/") not in told
+
+
+class Works(Module):
+    """Two turns, and a park between them."""
+
+    async def handle(self, _request: Request) -> Response:
+        self.proxy.wheel.advance(0.25)
+        await sleep(60)
+        self.proxy.wheel.advance(0.5)
+        return Response()
+
+
+class WorksHere(Works):
+    blocking = False
+
+
+def test_time_on_workers_and_time_parked_are_told_where_there_was_some() -> None:
+    house = House(modules={"/works/": Works(), "/here/": WorksHere()})
+    house.clock = house.lot.clock = house.wheel
+    for path in ("/works/", "/here/"):
+        house.get(path)
+        house.advance(61)
+    told = read(house)
+    for path in ("/works/", "/here/"):
+        assert (told["parked_seconds_sum", path], told["parked_seconds_count", path]) == (60, 1)
+        assert (told["parked_seconds_bucket", path, "30.0"], told["parked_seconds_bucket", path, "60.0"]) == (0, 1)
+    assert (told["working_seconds_sum", "/works/"], told["working_seconds_count", "/works/"]) == (0.75, 1)
+    assert told["working_seconds_bucket", "/works/", "1.0"] == 1
+    assert ("working_seconds_count", "/here/") not in told, "it had no worker"
+
+
+def test_a_park_that_its_client_left_is_told() -> None:
+    class SleepsHere(Module):
+        blocking = False
+
+        def handle(self, _request: Request) -> Any:
+            return sleep(600)
+
+    house = House(SleepsHere())
+    client = house.get()
+    house.advance(3)
+    client.leave()
+    house.settle()
+    assert read(house)["parked_seconds_sum", "/"] == 3
 
 
 def test_what_is_on_its_way_is_told() -> None:

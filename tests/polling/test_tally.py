@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from asyncproxy.polling.tally import BOUNDS, Histogram, RouteTally, Tally
+from asyncproxy.polling.tally import BOUNDS, MODULES_KEPT, Histogram, RouteTally, Tally
 
 NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -27,6 +27,41 @@ def test_requests_are_counted_by_class_and_time() -> None:
     assert (shown["upstream_waits"]["count"], shown["upstream_waits"]["sum"]) == (1, 2.0)
     assert row.durations.counts[BOUNDS.index(5.0)] == 1
     assert row.upstream_waits.counts[BOUNDS.index(2.5)] == 1
+
+
+def test_time_parked_is_counted_where_there_was_some() -> None:
+    row = RouteTally("/")
+    row.finished(200, (0.0, 0.0, 0.0, 30.0, 0.0, 0.0), 30.0, 1)
+    row.finished(200, (0.0, 0.0, 1.0, 0.0, 2.0, 0.0), 3.0, 1)
+    shown = row.statistics()
+    assert (shown["park_waits"]["count"], shown["park_waits"]["sum"]) == (1, 30.0)
+    assert shown["worker_times"]["count"] == 0
+
+
+def test_the_row_of_the_status_has_sums() -> None:
+    row = RouteTally("/", "orders")
+    row.finished(200, (0.0, 0.25, 0.5, 4.0, 2.0, 0.25), 7.0, 2)
+    row.finished(503, (0.0, 0.01, 0.0, 0.0, 0.0, 0.0), 0.01, 0)
+    row.worker_times.add(0.5)
+    assert row.row() == {
+        "module": "orders",
+        "requests": 2,
+        "statuses": {"2xx": 1, "5xx": 1},
+        "parks": 2,
+        "queued_long": 1,
+        "seconds": {"total": 7.01, "queued": 0.26, "working": 0.5, "parked": 4.0, "upstream": 2.0},
+    }
+
+
+def test_a_row_names_all_who_answered_of_late() -> None:
+    tally = Tally()
+    for module in ("one", "two", "one", ""):
+        row = tally.row("/", module=module)
+    assert row.row()["module"] == "one, two"
+    for number in range(1000):
+        tally.row("/", module=str(number))
+    assert len(row.modules) == MODULES_KEPT
+    assert row.modules[-1] == "999"
 
 
 def test_every_status_that_there_is_has_a_class() -> None:

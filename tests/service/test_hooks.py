@@ -9,8 +9,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
 from asyncproxy import ClientGone, Module, Response, gather, on_reactor, sleep
-from asyncproxy.service import NotStarted, Proxy
-from asyncproxy.service import proxy as service_proxy
+from asyncproxy.service import NotStarted, Proxy, ports
 from asyncproxy.testing import Lab
 from tests.fakes import House
 
@@ -341,7 +340,7 @@ async def test_a_port_that_opens_only_after_the_stop_is_closed_again(reactor, mo
         def stopListening(self):
             closed.append(self)
 
-    monkeypatch.setattr(service_proxy, "serverFromString", lambda *_: Endpoint())
+    monkeypatch.setattr(ports, "serverFromString", lambda *_: Endpoint())
     proxy = Proxy(settings(Plain), reactor)
     started = proxy.start()
     await proxy.stop()

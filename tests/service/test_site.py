@@ -541,3 +541,18 @@ def test_a_modules_file_needs_neither_the_service_nor_a_reactor() -> None:
     looked_for = "('twisted.internet.reactor', 'asyncproxy.service', 'asyncproxy.polling')"
     code = f"import sys; from asyncproxy import Module; sys.exit(any(name in sys.modules for name in {looked_for}))"
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+
+
+def test_a_client_in_a_site_takes_informational_heads_and_says_whether_it_is_behind(in_site):
+    site = in_site(Passes())
+    client = site.get()
+    behind = site.house.exchange().client
+    assert not behind.behind
+    behind.inform(102)
+    client.slow()
+    assert behind.behind
+    client.fast()
+    site.house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    site.house.settle()
+    assert client.answers[0] == b"HTTP/1.1 102 Processing\r\n\r\n"
+    assert (client.status, client.body) == (200, b"ok")

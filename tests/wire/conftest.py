@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +95,16 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.close()
+
+
+@pytest.fixture(scope="session")
+def curl() -> str:
+    """Where curl is."""
+    found = shutil.which("curl")
+    if found is None:
+        missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        missing("curl is not installed")
+    return found
 
 
 @pytest.fixture(scope="session")

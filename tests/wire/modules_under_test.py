@@ -29,6 +29,7 @@ from asyncproxy import (
     on_reactor,
     readable,
     sleep,
+    ticket,
     writable,
 )
 
@@ -125,6 +126,13 @@ class Sleeper(Module):
     async def handle(self, request: Request) -> Response:
         await sleep(float(argument(request, "for")))
         return Response.text("slept")
+
+
+class AsksForTicket(Module):
+    """Waits for ticket ``?name=``, and answers what it is given."""
+
+    async def handle(self, request: Request) -> Response:
+        return Response.json(await ticket(argument(request, "name"), timeout=60))
 
 
 class Blocker(Module):

@@ -215,6 +215,11 @@ class Client(Wire):
         """POST `body` with its length."""
         return self.ask(request("POST", path, f"Content-Length: {len(body)}", *fields) + body)
 
+    def post_chunked(self, path: str, body: bytes) -> Reply:
+        """POST `body` in one chunk."""
+        framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return self.ask(request("POST", path, "Transfer-Encoding: chunked") + framed + b"0\r\n\r\n")
+
     def __enter__(self) -> Client:
         return self
 

@@ -15,6 +15,7 @@ from tests.wire.peers import Client, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 TWISTD = Path(sys.executable).with_name("twistd")
+MODULES = "tests.wire.modules_under_test"
 START = 30.0
 WORRIES = ("Traceback", "Unhandled", "never awaited", "ResourceWarning", "A call delivered", "LifecycleError")
 """What never stands in the log of a proxy that is well."""
@@ -46,6 +47,14 @@ def ended(process: subprocess.Popen[str], patience: float = START) -> tuple[int,
         output, _ = process.communicate()
         raise AssertionError(f"it does not end: {output}") from None
     return process.returncode, output
+
+
+def routes(*names: str) -> str:
+    """A route to each of these of `modules_under_test`, at its name, and to its notes; "one" is their upstream."""
+    paths = {name: name for name in names} | {"Notes": "notes"}
+    return "".join(
+        f'[[route]]\npath = "/{path}"\nmodule = "{MODULES}:{name}"\nupstream = "one"\n' for name, path in paths.items()
+    )
 
 
 class Proxy:

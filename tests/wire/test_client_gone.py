@@ -11,10 +11,9 @@ import pytest
 
 from tests.wire.conftest import Peers
 from tests.wire.peers import Call, Gate, Upstream, request, until
-from tests.wire.proxies import Proxy
+from tests.wire.proxies import Proxy, routes
 
 SERVER = "workers = 2"
-HERE = "tests.wire.modules_under_test"
 
 
 def configuration(peers: Peers) -> str:
@@ -22,7 +21,6 @@ def configuration(peers: Peers) -> str:
         "ForwardHolder", "Sleeper", "ParkGone", "ParkCloses", "Blocker", "AsyncBlocker", "Reader", "FetchHolder",
         "FutureHolder", "Whole", "ReadAll", "ReadPieces", "Endless", "Gatherer",
     )  # fmt: skip
-    routes = "".join(f'[[route]]\npath = "/{name}"\nmodule = "{HERE}:{name}"\nupstream = "one"\n' for name in names)
     return f"""
 [upstream.one]
 servers = ["{peers.one.url}"]
@@ -30,10 +28,7 @@ servers = ["{peers.one.url}"]
 path = "/reverse"
 module = "reverse"
 upstream = "one"
-[[route]]
-path = "/notes"
-module = "{HERE}:Notes"
-{routes}
+{routes(*names)}
 """
 
 

@@ -14,18 +14,20 @@ import pytest
 
 from tests.wire.conftest import Peers
 from tests.wire.peers import Call, Client, Gate, free_port, hello, request, until
-from tests.wire.proxies import ROOT, TWISTD, WORRIES, Proxy, environment
+from tests.wire.proxies import ROOT, TWISTD, WORRIES, Proxy, environment, routes
 
-HERE = "tests.wire.modules_under_test"
 HELD = 40
 
 
 def configuration(peers: Peers) -> str:
-    routes = "".join(
-        f'[[route]]\npath = "/{name.lower()}"\nmodule = "{HERE}:{name}"\nupstream = "one"\n'
-        for name in ("ForwardHolder", "Sleeper", "Blocker", "Notes")
-    )
-    return f'[upstream.one]\nservers = ["{peers.one.url}"]\n[[route]]\nmodule = "reverse"\nupstream = "one"\n{routes}'
+    return f"""
+[upstream.one]
+servers = ["{peers.one.url}"]
+[[route]]
+module = "reverse"
+upstream = "one"
+{routes("ForwardHolder", "Sleeper", "Blocker")}
+"""
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_what_is_held_is_answered_and_nobody_else_comes_in(
         assert idle.get("/notes").status == 200
         clients = [stack.enter_context(proxy.client()) for _ in range(HELD)]
         for index, client in enumerate(clients):
-            client.send(request("GET", f"{'/forwardholder' if index % 2 else ''}/{index}"))
+            client.send(request("GET", f"{'/ForwardHolder' if index % 2 else ''}/{index}"))
         proxy.staged(PARKED=HELD)
         proxy.process.send_signal(number)
         assert idle.ended()
@@ -98,21 +100,21 @@ def test_what_is_held_is_answered_and_nobody_else_comes_in(
 def test_what_is_not_through_is_cut_named_and_told_by_the_exit_status(start: Callable[[str], Proxy]) -> None:
     proxy = start("300ms")
     with proxy.client() as client:
-        client.send(request("GET", "/sleeper?for=60"))
+        client.send(request("GET", "/Sleeper?for=60"))
         proxy.staged(PARKED=1)
         proxy.process.send_signal(signal.SIGTERM)
         reply = client.reply()
     assert (reply.status, reply.get("connection")) == (503, "close")
     log = ended(proxy, 1)
     assert "1 cut, not through within 0.3 s:" in log
-    assert "GET /sleeper?for=60" in log
+    assert "GET /Sleeper?for=60" in log
     assert "waits for sleep 60 s at modules_under_test.py:" in log
 
 
 def test_a_second_signal_ends_it_at_once(start: Callable[[str], Proxy]) -> None:
     proxy = start("10m")
     with proxy.client() as client:
-        client.send(request("GET", "/sleeper?for=600"))
+        client.send(request("GET", "/Sleeper?for=600"))
         proxy.staged(PARKED=1)
         proxy.process.send_signal(signal.SIGTERM)
         until(lambda: refuses(proxy.port), "it drains")
@@ -124,12 +126,12 @@ def test_a_second_signal_ends_it_at_once(start: Callable[[str], Proxy]) -> None:
 def test_a_module_that_blocks_for_ever_does_not_keep_the_process(start: Callable[[str], Proxy], gate: Gate) -> None:
     proxy = start("10m")
     with proxy.client() as client:
-        client.send(request("GET", f"/blocker?gate={gate.port}"))
+        client.send(request("GET", f"/Blocker?gate={gate.port}"))
         proxy.staged(WORKING=1)
         proxy.process.send_signal(signal.SIGTERM)
         until(lambda: refuses(proxy.port), "it drains")
         proxy.process.send_signal(signal.SIGTERM)
-        assert "Gave up a module that blocks: tests.wire.modules_under_test:Blocker: GET /blocker" in ended(proxy, 1)
+        assert "Gave up a module that blocks: tests.wire.modules_under_test:Blocker: GET /Blocker" in ended(proxy, 1)
 
 
 def test_a_daemon_serves_drains_and_takes_its_pid_file_away(peers: Peers, tmp_path: Path, reactor_name: str) -> None:
@@ -144,7 +146,7 @@ def test_a_daemon_serves_drains_and_takes_its_pid_file_away(peers: Peers, tmp_pa
     try:
         until(lambda: not refuses(port), "it listens")
         with Client(port) as client:
-            client.send(request("GET", "/sleeper?for=1"))
+            client.send(request("GET", "/Sleeper?for=1"))
             with Client(port) as other:
                 assert other.get("/notes").status == 200
             os.kill(number, signal.SIGTERM)

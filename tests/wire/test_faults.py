@@ -13,9 +13,8 @@ import pytest
 
 from tests.wire.conftest import Peers
 from tests.wire.peers import Call, Gate, Upstream, request, until
-from tests.wire.proxies import Proxy
+from tests.wire.proxies import MODULES, Proxy, routes
 
-HERE = "tests.wire.modules_under_test"
 CLIENTS, EACH = 5, 200
 PATHS = (
     "/reverse",
@@ -36,9 +35,6 @@ PATHS = (
 
 def configuration(peers: Peers) -> str:
     names = dict.fromkeys(path[1:].partition("?")[0] for path in PATHS if path != "/reverse")
-    routes = "".join(
-        f'[[route]]\npath = "/{name}"\nmodule = "{HERE}:{name}"\nupstream = "one"\n' for name in (*names, "Notes")
-    )
     return f"""
 [upstream.one]
 servers = ["{peers.one.url}"]
@@ -47,7 +43,7 @@ keep_alive = "0s"
 path = "/reverse"
 module = "reverse"
 upstream = "one"
-{routes}
+{routes(*names)}
 """
 
 
@@ -113,8 +109,8 @@ def test_a_thousand_clients_that_hang_up_at_random_leave_nothing(proxy: Proxy, u
 
 @pytest.mark.parametrize("reactor", ["uvloop", "epoll"])
 def test_a_module_that_never_comes_back_does_not_keep_the_process(tmp_path: Path, gate: Gate, reactor: str) -> None:
-    routes = f'[[route]]\nmodule = "{HERE}:Blocker"\n[[route]]\npath = "/notes"\nmodule = "{HERE}:Notes"\n'
-    proxy = Proxy(tmp_path, reactor, routes)
+    modules = f'[[route]]\nmodule = "{MODULES}:Blocker"\n[[route]]\npath = "/notes"\nmodule = "{MODULES}:Notes"\n'
+    proxy = Proxy(tmp_path, reactor, modules)
     try:
         with proxy.client() as client:
             client.send(request("GET", f"/?gate={gate.port}"))

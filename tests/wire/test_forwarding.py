@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -600,16 +599,6 @@ def test_a_route_may_strip_its_prefix(proxy: Proxy, upstream: Upstream) -> None:
         assert client.get("/strip/a/b?c").text == "GET /a/b?c"
         assert client.get("/strip/").text == "GET /"
         assert client.get("/strip//a").status == 200
-
-
-@pytest.fixture(scope="module")
-def curl() -> str:
-    found = shutil.which("curl")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("curl is not installed")
-        pytest.skip("curl is not installed")
-    return found
 
 
 def test_curl_finds_nothing_wrong(proxy: Proxy, upstream: Upstream, curl: str) -> None:

@@ -13,19 +13,14 @@ import pytest
 from tests.wire import modules_under_test
 from tests.wire.conftest import Peers
 from tests.wire.peers import Call, Client, Gate, Upstream, hello, request
-from tests.wire.proxies import Proxy
+from tests.wire.proxies import MODULES, Proxy, routes
 
 HELD = 200
 STAGES = {"RECEIVING", "QUEUED", "WORKING", "PARKED", "RESPONDING", "TUNNELLING"}
 ROW = {"id", "client", "method", "path", "module", "waiting_for", "at", "since_s", "deadline_s"}
-HERE = "tests.wire.modules_under_test"
 
 
 def configuration(peers: Peers) -> str:
-    names = ("ForwardHolder", "Sleeper", "ParkGone", "Blocker", "Notes")
-    routes = "".join(
-        f'[[route]]\npath = "/{name.lower()}"\nmodule = "{HERE}:{name}"\nupstream = "one"\n' for name in names
-    )
     return f"""
 [upstream.one]
 servers = ["{peers.one.url}"]
@@ -33,7 +28,7 @@ servers = ["{peers.one.url}"]
 path = "/reverse"
 module = "reverse"
 upstream = "one"
-{routes}
+{routes("ForwardHolder", "Sleeper", "ParkGone", "Blocker")}
 """
 
 
@@ -44,7 +39,7 @@ def line_of(function: Callable[..., object], text: str = "def ") -> str:
     return f"modules_under_test.py:{first + offset}"
 
 
-@pytest.mark.parametrize("path", ["/forwardholder", "/reverse"])
+@pytest.mark.parametrize("path", ["/ForwardHolder", "/reverse"])
 def test_five_workers_hold_two_hundred_requests(proxy: Proxy, upstream: Upstream, path: str) -> None:
     release = threading.Event()
 
@@ -72,7 +67,7 @@ def test_the_status_has_the_shape_that_programs_rely_on(proxy: Proxy, upstream: 
     upstream.script = lambda call: call.watch()
     served = proxy.status()["served"]
     with proxy.client() as client:
-        client.send(request("DELETE", "/forwardholder/a%20b?query"))
+        client.send(request("DELETE", "/ForwardHolder/a%20b?query"))
         proxy.staged(PARKED=1)
         status = proxy.status()
         address = f"127.0.0.1:{client.sock.getsockname()[1]}"
@@ -82,8 +77,8 @@ def test_the_status_has_the_shape_that_programs_rely_on(proxy: Proxy, upstream: 
     assert status["served"] >= served
     (row,) = status["parked"]
     assert set(row) == ROW
-    assert (row["client"], row["method"], row["path"]) == (address, "DELETE", "/forwardholder/a b")
-    assert row["module"] == f"{HERE}:ForwardHolder"
+    assert (row["client"], row["method"], row["path"]) == (address, "DELETE", "/ForwardHolder/a b")
+    assert row["module"] == f"{MODULES}:ForwardHolder"
     assert row["waiting_for"] == "forward to one"
     assert row["at"] == line_of(modules_under_test.ForwardHolder.handle, "await request.forward()")
     assert re.fullmatch(r"[0-9a-f]{8}-\d+", row["id"])
@@ -93,9 +88,9 @@ def test_the_status_has_the_shape_that_programs_rely_on(proxy: Proxy, upstream: 
 
 def test_the_status_says_where_each_kind_of_park_goes_on(proxy: Proxy) -> None:
     with proxy.client() as sleeper, proxy.client() as parker:
-        sleeper.send(request("GET", "/sleeper?for=30"))
+        sleeper.send(request("GET", "/Sleeper?for=30"))
         proxy.staged(PARKED=1)
-        parker.send(request("GET", "/parkgone?timeout=20"))
+        parker.send(request("GET", "/ParkGone?timeout=20"))
         proxy.staged(PARKED=2)
         first, second = proxy.status()["parked"]
     assert (first["at"], first["waiting_for"]) == (line_of(modules_under_test.Sleeper.handle, "await"), "sleep 30 s")
@@ -107,7 +102,7 @@ def test_the_parked_may_be_paged_through(proxy: Proxy) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(7):
             client = stack.enter_context(proxy.client())
-            client.send(request("GET", f"/sleeper/{number}?for=30"))
+            client.send(request("GET", f"/Sleeper/{number}?for=30"))
             proxy.staged(PARKED=number + 1)
         paths = []
         after = ""
@@ -115,7 +110,7 @@ def test_the_parked_may_be_paged_through(proxy: Proxy) -> None:
             assert len(rows) <= 3
             paths += [row["path"] for row in rows]
             after = f"&after={rows[-1]['id']}"
-        assert paths == [f"/sleeper/{number}" for number in range(7)]
+        assert paths == [f"/Sleeper/{number}" for number in range(7)]
         status = proxy.status("?limit=2")
         assert (len(status["parked"]), status["parked_total"]) == (2, 7)
         assert proxy.status("?limit=0")["parked"] == []
@@ -134,7 +129,7 @@ def test_plain_proxying_goes_on_while_every_worker_is_busy(proxy: Proxy, upstrea
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(proxy.client()) for _ in range(7)]
         for client in clients:
-            client.send(request("GET", f"/blocker?gate={gate.port}"))
+            client.send(request("GET", f"/Blocker?gate={gate.port}"))
         for _ in range(5):
             gate.arrived()
         proxy.staged(WORKING=5, QUEUED=2)
@@ -157,7 +152,7 @@ def small(make_proxy: Callable[..., Proxy], peers: Peers) -> Proxy:
     return make_proxy(configuration(peers), "workers = 1\nmax_parked = 2\nmax_queued = 1")
 
 
-@pytest.mark.parametrize("path", ["/sleeper?for=30", "/reverse"])
+@pytest.mark.parametrize("path", ["/Sleeper?for=30", "/reverse"])
 def test_more_than_max_parked_are_a_503_and_the_others_go_on(
     small: Proxy, proxy: Proxy, upstream: Upstream, path: str
 ) -> None:
@@ -190,11 +185,11 @@ def test_more_than_max_queued_are_a_503_and_the_others_go_on(
     small: Proxy, proxy: Proxy, upstream: Upstream, gate: Gate
 ) -> None:
     with small.client() as one, small.client() as two, small.client() as three:
-        one.send(request("GET", f"/blocker?gate={gate.port}"))
+        one.send(request("GET", f"/Blocker?gate={gate.port}"))
         gate.arrived()
-        two.send(request("GET", f"/blocker?gate={gate.port}"))
+        two.send(request("GET", f"/Blocker?gate={gate.port}"))
         small.staged(WORKING=1, QUEUED=1)
-        reply = three.get(f"/blocker?gate={gate.port}")
+        reply = three.get(f"/Blocker?gate={gate.port}")
         assert (reply.status, reply.get("retry-after")) == (503, "1")
         assert three.get("/reverse").status == 200, "what needs no worker is not concerned"
         gate.open()

@@ -13,35 +13,30 @@ import pytest
 from tests.wire import modules_under_test
 from tests.wire.conftest import Peers
 from tests.wire.peers import Call, Gate, Upstream, Wire, request
-from tests.wire.proxies import Proxy
-
-HERE = "tests.wire.modules_under_test"
+from tests.wire.proxies import MODULES, Proxy, routes
 
 
 def configuration(peers: Peers) -> str:
     names = [
         name
         for name, value in vars(modules_under_test).items()
-        if isinstance(value, type) and value.__module__ == HERE and name not in ("Settings", "Classic", "Notes")
+        if isinstance(value, type) and value.__module__ == MODULES and name not in ("Settings", "Classic", "Notes")
     ]
-    routes = [f'[[route]]\npath = "/{name}"\nmodule = "{HERE}:{name}"\nupstream = "one"\n' for name in names]
     return f"""
 [limits]
 spool = "64KiB"
 [upstream.one]
 servers = ["{peers.one.url}"]
 [[route]]
-path = "/notes"
-module = "{HERE}:Notes"
-[[route]]
 path = "/Settings"
-module = "{HERE}:Settings"
+module = "{MODULES}:Settings"
 settings = {{ limit = 3, names = ["a", "b"] }}
 [[route]]
 path = "/Classic"
-module = "{HERE}:Classic"
+module = "{MODULES}:Classic"
 settings = {{ remote = ["127.0.0.1", {peers.raw.getsockname()[1]}] }}
-""" + "\n".join(routes)
+{routes(*names)}
+"""
 
 
 # What a module is told.
@@ -83,11 +78,8 @@ def test_a_module_that_does_not_block_runs_on_the_polling_thread(proxy: Proxy) -
 def test_a_plain_module_has_the_whole_body(proxy: Proxy, size: int, kept: str, chunked: bool) -> None:
     body = os.urandom(size)
     with proxy.client() as client:
-        if chunked:
-            framed = b"%x\r\n%b\r\n" % (size, body) if size else b""
-            reply = client.ask(request("POST", "/Whole", "Transfer-Encoding: chunked") + framed + b"0\r\n\r\n")
-        else:
-            reply = client.post("/Whole", body)
+        post = client.post_chunked if chunked else client.post
+        reply = post("/Whole", body)
     sha = hashlib.sha256(body).hexdigest()
     assert reply.json() == {"sha": sha, "size": size, "same": True, "kept": kept}
 

@@ -203,7 +203,8 @@ def test_a_client_that_leaves_in_its_upload_never_poisons_the_pool(proxy: Proxy,
         assert b"GET /one/right" not in call.connection.received.rpartition(b"POST")[2]
 
 
-def test_more_requests_than_connections_wait_in_line_in_order(proxy: Proxy, upstream: Upstream) -> None:
+def fill_the_line(proxy: Proxy, upstream: Upstream) -> tuple[list[Client], threading.Semaphore]:
+    """Four clients in their order where two have a connection; the upstream answers one for each release."""
     proceed = threading.Semaphore(0)
 
     def held(call: Call) -> None:
@@ -215,6 +216,11 @@ def test_more_requests_than_connections_wait_in_line_in_order(proxy: Proxy, upst
     for number, client in enumerate(clients):
         client.send(request("GET", f"/narrow/{number}"))
         proxy.staged(PARKED=number + 1)
+    return clients, proceed
+
+
+def test_more_requests_than_connections_wait_in_line_in_order(proxy: Proxy, upstream: Upstream) -> None:
+    clients, proceed = fill_the_line(proxy, upstream)
     upstream.call(1)
     assert sorted(upstream.targets()) == ["GET /narrow/0", "GET /narrow/1"]
     assert len(upstream.connections) == 2
@@ -229,41 +235,21 @@ def test_more_requests_than_connections_wait_in_line_in_order(proxy: Proxy, upst
 
 
 def test_a_full_line_is_a_503_with_retry_after(proxy: Proxy, upstream: Upstream) -> None:
-    release = threading.Event()
-
-    def held(call: Call) -> None:
-        release.wait(10)
-        hello(call)
-
-    upstream.script = held
-    clients = [proxy.client() for _ in range(4)]
-    for number, client in enumerate(clients):
-        client.send(request("GET", f"/narrow/{number}"))
-        proxy.staged(PARKED=number + 1)
+    clients, proceed = fill_the_line(proxy, upstream)
     with proxy.client() as late:
         reply = late.get("/narrow/late")
         assert (reply.status, reply.get("retry-after")) == (503, "1")
-    release.set()
+    proceed.release(4)
     for client in clients:
         assert client.reply().status == 200
         client.close()
 
 
 def test_who_leaves_the_line_leaves_his_place(proxy: Proxy, upstream: Upstream) -> None:
-    release = threading.Event()
-
-    def held(call: Call) -> None:
-        release.wait(10)
-        hello(call)
-
-    upstream.script = held
-    clients = [proxy.client() for _ in range(4)]
-    for number, client in enumerate(clients):
-        client.send(request("GET", f"/narrow/{number}"))
-        proxy.staged(PARKED=number + 1)
+    clients, proceed = fill_the_line(proxy, upstream)
     clients[2].close()
     proxy.staged(PARKED=3)
-    release.set()
+    proceed.release(3)
     for number in (0, 1, 3):
         assert clients[number].reply().text == f"GET /narrow/{number}"
         clients[number].close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -53,16 +52,6 @@ settings = {{ wsgi = "{HERE}:wsgi", threads = 2 }}
     return made
 
 
-@pytest.fixture
-def curl() -> str:
-    found = shutil.which("curl")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("curl is not installed")
-        pytest.skip("curl is not installed")
-    return found
-
-
 def notes(proxy: Proxy) -> list[str]:
     with proxy.client() as client:
         return list(client.get("/tree/noted").json())
@@ -109,11 +98,8 @@ def test_requests_of_one_connection_are_answered_in_turn(proxy: Proxy) -> None:
 def test_an_upload_is_read_from_content(proxy: Proxy, size: int, chunked: bool) -> None:
     body = os.urandom(size)
     with proxy.client() as client:
-        if chunked:
-            framed = b"%x\r\n%b\r\n" % (size, body) if size else b""
-            reply = client.ask(request("POST", "/tree/uploads", "Transfer-Encoding: chunked") + framed + b"0\r\n\r\n")
-        else:
-            reply = client.post("/tree/uploads", body)
+        post = client.post_chunked if chunked else client.post
+        reply = post("/tree/uploads", body)
     kept = "file" if size > 65536 else "memory"
     assert reply.json() == {"size": size, "sha": hashlib.sha256(body).hexdigest(), "kept": kept}
 

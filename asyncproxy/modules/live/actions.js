@@ -5,6 +5,8 @@ import { ledgerWords, spentOf } from "./rows.js";
 
 const find = (id) => document.getElementById(id);
 
+const HEADERS = { "Content-Type": "application/json", Operator: "live page" };
+
 const KINDS = {
   resume: { title: "Resume this request?", words: "Its code goes on with the value, once and for all.", go: "Resume it" },
   extend: { title: "Let it wait longer?", words: "Its deadline moves by so much.", go: "Let it wait" },
@@ -131,7 +133,7 @@ export class Actions {
 async function ask(path, body) {
   let response;
   try {
-    response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    response = await fetch(path, { method: "POST", headers: HEADERS, body });
   } catch {
     throw new Mistake("The proxy does not answer. Whether it was done will be seen when it is back.");
   }

@@ -42,10 +42,11 @@ _LEDGER: Final = ("receiving", "queued", "working", "parked", "upstream", "sendi
 _SERVERS: Final = ("open", "idle", "opening", "waiting")
 
 
-def page(view: Mapping[str, Any]) -> str:
-    """The page, in HTML, of what `Onlookers.view` gives."""
+def page(view: Mapping[str, Any], *, operate: bool) -> str:
+    """The page, in HTML, of what `Onlookers.view` gives; `operate` says whether something can be done about it."""
     rows, total, now = view["parked"], view["parked_total"], view["now"]
     return _TEMPLATE.substitute(
+        operate=" data-operate" if operate else "",
         version=escape(view["version"]),
         uptime=lasting(view["uptime_s"]),
         figures="".join(_figures(view)),
@@ -106,7 +107,8 @@ def _worker(number: int, run: Mapping[str, Any], long: bool) -> str:
     module = escape(run["module"] or "a call from outside any request")
     who = f'<span class="who"><b>{module}</b> {_code(run["request"] or "")}</span>'
     where = f'<span class="where">{_code(run["at"])} {_code(run["source"])}</span>'
-    return f'<li value="{number}" class="{"long" if long else "busy"}">{who} {where} <span class="for">{lasting(run["for_s"])}</span></li>'
+    since = f'<span class="for">{lasting(run["for_s"])}</span>'
+    return f'<li value="{number}" class="{"long" if long else "busy"}">{who} {where} {since}</li>'
 
 
 def _upstreams(view: Mapping[str, Any]) -> str:

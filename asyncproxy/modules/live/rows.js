@@ -113,11 +113,12 @@ export class Rows {
       cell("request", code(`${row.method} ${row.path}`), " ", small(row.client, row.id)),
       cell("module", row.module, " ", small(row.route)),
       cell("time", bar),
-      cell("actions", ...this.buttons(row)));
+      cell("actions operate", ...this.buttons(row)));
     return { row, line, passed, until, bar, parts };
   }
 
   buttons(row) {
+    if (!("operate" in document.documentElement.dataset)) return [];
     const kinds = Object.keys(ACTIONS).filter((kind) => (kind === "resume" && row.ticket !== null)
       || (kind === "extend" && row.until !== null) || kind === "cancel");
     return kinds.map((kind) => {

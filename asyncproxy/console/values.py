@@ -1,0 +1,52 @@
+"""What is typed on a command line as the value of a ticket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def value_of(words: Sequence[str]) -> Any:
+    """The JSON value that `words` are: none is true, one that is JSON is that, ``key=value`` pairs are an object.
+
+    A pair's value is what it is as JSON, or else text. Raises ValueError, with what to write, for anything else.
+    """
+    if not words:
+        return True
+    if len(words) == 1:
+        try:
+            return _json(words[0])
+        except ValueError:
+            if "=" not in words[0]:
+                raise ValueError(
+                    f"{words[0]!r} is not JSON; write '\"{words[0]}\"' for text, or key=value for an object"
+                ) from None
+    return _object(words)
+
+
+def _object(words: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in words:
+        key, sign, text = word.partition("=")
+        if not (sign and key):
+            raise ValueError(f"{word!r} is no key=value; a single value is written as JSON, in quotes of the shell")
+        if key in found:
+            raise ValueError(f"{key!r} is given twice")
+        found[key] = _json_or_text(text)
+    return found
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return _json(text)
+    except ValueError:
+        return text
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, parse_constant=_not_json)
+
+
+def _not_json(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
