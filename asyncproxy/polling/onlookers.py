@@ -58,6 +58,8 @@ class Onlookers:
         self._present: WeakSet[Onlooker] = WeakSet()
         self._timer: DelayedCall | None = None
         self._next_look = 0.0
+        self._looking = False
+        """Whether a look is on its way: there is more to be told in a moment."""
 
     def start(self) -> None:
         """Take samples from now on."""
@@ -106,20 +108,21 @@ class Onlookers:
         self.told = json.dumps(self.figures(), separators=(",", ":"))
         clock = self._flow.lot.clock
         self._next_look = clock.seconds() + EVERY
+        self._looking = True
         self._timer = clock.callLater(PAUSE, self._look_on)
 
     def _look_on(self) -> None:
-        more = self.board.look()
+        self._looking = self.board.look()
         clock = self._flow.lot.clock
-        if more:
+        if self._looking:
             self._timer = clock.callLater(PAUSE, self._look_on)
         else:
             self._timer = clock.callLater(max(PAUSE, self._next_look - clock.seconds()), self._look)
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look is through, if it is a short one."""
-        return max(PAUSE, self._next_look - self._flow.lot.seconds() + 1.5 * PAUSE)
+        """Seconds until there is more to be told."""
+        return PAUSE if self._looking else max(PAUSE, self._next_look - self._flow.lot.seconds() + 1.5 * PAUSE)
 
     def figures(self) -> dict[str, Any]:
         """What there is now, but for the rows."""
@@ -186,7 +189,7 @@ class Onlooker:
         if gone or rows:
             words = ",".join(row.text for row in rows)
             events.append(("rows", f'{{"gone":{gone},"rows":[{words}],"left":{left + board.unwritten}}}'))
-        self.pause = PAUSE if left or board.unwritten else onlookers.pause
+        self.pause = PAUSE if left else onlookers.pause
         return events
 
     def leave(self) -> None:
