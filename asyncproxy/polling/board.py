@@ -56,7 +56,7 @@ SOURCES: Final = 4096
 LONGEST: Final = 200
 """Characters of a line of code, or of a path, that are shown."""
 _encoded: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_age: Final = attrgetter("since", "owner.request.number")
+_since: Final = attrgetter("since")
 
 
 class Row:
@@ -108,7 +108,7 @@ class Board:
         parked = self._flow.lot.parked
         gone = known.keys() - parked
         new = [one for one in parked.difference(known) if is_shown(one, self._flow) and now - one.owner.began >= RIPE]
-        new.sort(key=_age)
+        new.sort(key=_since)
         again = {one.owner.request.number for one in new} if gone else ()
         for one in gone:
             row = known.pop(one)
@@ -179,7 +179,7 @@ def is_shown(parked: Parked, flow: Flow) -> bool:
 def first_rows(flow: Flow, most: int, sources: Sources) -> list[dict[str, Any]]:
     """The eldest `most` of what is parked, by `COLUMNS`."""
     waiting = [exchange.parked for exchange in flow.exchanges if exchange.parked is not None]
-    waiting.sort(key=_age)
+    waiting.sort(key=_since)
     return [dict(zip(COLUMNS, facts_of(one, sources), strict=True)) for one in waiting[:most]]
 
 

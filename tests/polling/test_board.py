@@ -135,6 +135,7 @@ def test_many_are_written_a_few_at_a_time_the_eldest_first() -> None:
     house = House(Sleeps())
     for _ in range(WRITTEN * 2 + 1):
         house.get()
+        house.advance(0.001)
     house.advance(1)
     board = board_of(house)
     sizes = []
