@@ -9,7 +9,9 @@ from asyncproxy import Module, Request, Response
 from asyncproxy.modules import admin_calls
 from asyncproxy.modules.admin_guard import NotAllowed, check_origin, check_type
 from asyncproxy.modules.admin_login import Sessions, login_page
-from asyncproxy.modules.status_page import HEADERS, ROWS, page
+from asyncproxy.modules.live import events
+from asyncproxy.modules.live.files import FILES
+from asyncproxy.modules.live.page import HEADERS, ROWS, page
 
 DEFAULT_LIMIT = 1000
 _NOT_STORED: Final = ("cache-control", "no-store")
@@ -18,8 +20,8 @@ _PEOPLE: Final = ("/", "/status", "/login")
 
 
 class Status(Module):
-    """``/status``, a page; ``/status.json``, with ``?limit=`` rows of `parked` from ``?after=ID`` on; ``/metrics`` in
-    Prometheus' text format; and ``/healthz``, 503 while the proxy drains.
+    """``/status``, a page that lives by ``/status/events``; ``/status.json``, with ``?limit=`` rows of `parked` from
+    ``?after=ID`` on; ``/metrics`` in Prometheus' text format; and ``/healthz``, 503 while the proxy drains.
 
     With `token` set, requests must carry ``Authorization: Bearer TOKEN``, or the cookie that ``/login`` gives for it.
     With `operate`, as on the admin listener, there are also the calls of `admin_calls`, for requests whose Host is the
@@ -48,6 +50,8 @@ class Status(Module):
             return admin_calls.answer(self, request, call)
         if request.method not in ("GET", "HEAD"):
             return Response.text("405 Method Not Allowed: the status is only read\n", 405, [("allow", "GET, HEAD")])
+        if request.path in FILES:
+            return FILES[request.path].answer(request)
         answer = PATHS.get(request.path)
         if answer is None:
             return Response.text(f"404 Not Found: there are {', '.join(PATHS)}\n", 404)
@@ -59,7 +63,13 @@ class Status(Module):
 
     def page(self, _request: Request) -> Response:
         """For people."""
-        return Response.html(page(self.proxy.overview(ROWS)), headers=HEADERS)
+        return Response.html(page(self.proxy.overview(ROWS), operate=self.operate), headers=HEADERS)
+
+    def events(self, _request: Request) -> Response:
+        """What has changed, as it changes: for the page."""
+        if self.proxy.onlookers.full:
+            return Response.text("503 Service Unavailable: too many look already; close a page\n", 503)
+        return Response(200, events.HEADERS, events.events(self.proxy.onlookers))
 
     def status(self, request: Request) -> Response:
         """For programs."""
@@ -105,6 +115,7 @@ class Status(Module):
 PATHS: Final[dict[str, Callable[[Status, Request], Response]]] = {
     "/": Status.root,
     "/status": Status.page,
+    "/status/events": Status.events,
     "/status.json": Status.status,
     "/metrics": Status.metrics,
     "/healthz": Status.health,

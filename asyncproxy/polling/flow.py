@@ -3,8 +3,7 @@
     admit -> begin -> a turn -> its outcome: answer | park | start a coroutine -> ... -> answer -> finish
 
 The rule: all of it happens on the polling thread, but for the turns that `run` hands to the workers (`turning`). The
-client may leave, and time may run out, at any stage; `interrupt` says what becomes of each. The steps are those of
-`exchange.lifecycle`.
+client may leave, and time may run out, at any stage: see `interrupt`. The steps are those of `exchange.lifecycle`.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from asyncproxy.exchange.responses import Reply, Response
 from asyncproxy.exchange.waits import Forward, Wait, as_wait
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books
+from asyncproxy.polling.counting import stages_of
 from asyncproxy.polling.deadlines import Deadlines, Due
 from asyncproxy.polling.failures import log_failure
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
@@ -391,10 +391,7 @@ class Flow:
 
     def stages(self) -> dict[str, int]:
         """How many exchanges are in each stage."""
-        counts = dict.fromkeys((RECEIVING, QUEUED, WORKING, PARKED, RESPONDING, "TUNNELLING"), 0)
-        for exchange in self.exchanges:
-            counts[exchange.shown_stage] += 1
-        return counts
+        return stages_of(self.exchanges)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {stage}" for stage, count in self.stages().items() if count)

@@ -21,6 +21,8 @@ from asyncproxy.exchange.waits import Wait
 
 _log = Logger()
 Wake = Callable[[Any, BaseException | None], None]
+Spot = tuple[CodeType, int]
+"""A line of code."""
 
 BEGINNING, _WAITING, _OVER = range(3)
 
@@ -156,11 +158,15 @@ class Parked:
         self._timer = None
         self.interrupt(ParkTimeout(f"{self.wait.describe()} did not come within {seconds:g} s"))
 
-    def place(self) -> str:
-        """The line of module code that goes on when this wakes, as ``file.py:31``; looked up now, at no cost before."""
+    def spot(self) -> Spot | None:
+        """The line of module code that goes on when this wakes; looked up now, at no cost before."""
         waker = getattr(self._wake, "__self__", None)
-        where = getattr(waker, "place", None) if waker is not self.owner else None
-        return where() if where is not None else place_of(self.owner.binding.module.handle)
+        where = getattr(waker, "spot", None) if waker is not self.owner else None
+        return where() if where is not None else spot_of(self.owner.binding.module.handle)
+
+    def place(self) -> str:
+        """That line as ``file.py:31``; an empty string if it is not known."""
+        return place(self.spot())
 
     def __repr__(self) -> str:
         return f"<Parked on {self.wait.describe()}{', over' if self.over else ''}>"
@@ -222,12 +228,20 @@ class _Refused(Parked):
         self.fail(Overloaded("too many requests are parked"))
 
 
-def place(code: CodeType, line: int) -> str:
-    """A line of code as ``file.py:31``."""
+def place(spot: Spot | None) -> str:
+    """A line of code as ``file.py:31``; an empty string for none."""
+    if spot is None:
+        return ""
+    code, line = spot
     return f"{code.co_filename.rsplit('/', 1)[-1]}:{line}"
+
+
+def spot_of(function: Any) -> Spot | None:
+    """Where `function` is written; None for what is not Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return (code, code.co_firstlineno) if code is not None else None
 
 
 def place_of(function: Any) -> str:
     """Where `function` is written, as ``file.py:31``; an empty string for what is not Python."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return place(code, code.co_firstlineno) if code is not None else ""
+    return place(spot_of(function))

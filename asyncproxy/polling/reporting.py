@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from asyncproxy import __version__
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.operating import left_of
 
@@ -42,12 +41,6 @@ def usage(flow: Flow) -> dict[str, Any]:
         "cpu_seconds": time.process_time(),
         "routes": {row.label: row.row() for row in rows},
     }
-
-
-def about(flow: Flow) -> dict[str, Any]:
-    """What the page shows beside the `snapshot`: ``version``, ``uptime_s``, and ``upstreams``, all pools."""
-    age = flow.seconds() - flow.began
-    return {"version": __version__, "uptime_s": age, "upstreams": flow.around.upstreams.statistics()}
 
 
 def _row(exchange: Exchange, now: float) -> dict[str, Any]:

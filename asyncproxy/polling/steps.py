@@ -10,7 +10,7 @@ from asyncproxy.exchange.outcomes import Park, Woken
 from asyncproxy.exchange.waits import Gather
 from asyncproxy.polling.deadlines import NEVER, Due
 from asyncproxy.polling.giving_up import GivenUp
-from asyncproxy.polling.parking import place_of
+from asyncproxy.polling.parking import Spot, spot_of
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class ParkStep:
         else:
             exchange.failed(error)
 
-    def place(self) -> str:
-        """Where the method is that goes on, as ``file.py:31``."""
-        return place_of(self._park.resume)
+    def spot(self) -> Spot | None:
+        """Where the method is that goes on."""
+        return spot_of(self._park.resume)
 
     def turned(self, turn: CallTurn) -> None:
         """The call has returned or raised."""

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from asyncproxy.exchange.waits import Native, Wait, as_wait
 from asyncproxy.polling.giving_up import GivenUp
-from asyncproxy.polling.parking import Parked, Wake, place
+from asyncproxy.polling.parking import Parked, Spot, Wake
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -141,10 +141,10 @@ class Strand:
             inner = inner.cr_await
         return frame
 
-    def place(self) -> str:
-        """Where the coroutine waits, as ``file.py:31``."""
+    def spot(self) -> Spot | None:
+        """The line where the coroutine waits."""
         frame = self.frame
-        return place(frame.f_code, frame.f_lineno) if frame is not None else ""
+        return (frame.f_code, frame.f_lineno) if frame is not None else None
 
     def __repr__(self) -> str:
         return f"<Strand {getattr(self.coroutine, '__qualname__', self.coroutine)}{' (main)' if self.main else ''}>"

@@ -30,10 +30,11 @@ from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.onlookers import Onlookers
 from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import about, snapshot
+from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import NameThreads, Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.tickets import MemoryTickets
@@ -46,11 +47,14 @@ from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
+from asyncproxy.watching.seats import Seats
 from asyncproxy.watching.stalls import whose
 from asyncproxy.watching.watchdog import Watchdog
 from asyncproxy.working.workers import JOIN_PATIENCE, Workers
 
 _log = Logger()
+ADMIN_PARKED: Final = 64
+"""Requests of the admin listener that may be parked."""
 ANSWER_FIRST: Final = 0.05
 """Seconds from an order to drain over the network to its execution."""
 
@@ -126,8 +130,10 @@ class Proxy(Operated):
         self.books = Books(Tally())
         read = self.settings.admin is not None or server.access_log is not None
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)
-        self.admin_flow = Flow(self.workers, self.lot, self.deadlines, around, **limits)
-        """Requests of the admin listener are not among those that it shows."""
+        admin_lot = ParkingLot(clock, KINDS, ADMIN_PARKED)
+        self.admin_flow = Flow(self.workers, admin_lot, self.deadlines, around, **limits)
+        """Requests of the admin listener are not among those that it shows, and have room when those have none."""
+        self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         self.hooks = Hooks(self.flow)
         self.ceiling = Ceiling(clock)
         self._retiring = Retiring(clock, self.flow, self.hooks)
@@ -153,6 +159,7 @@ class Proxy(Operated):
             if self.settings.admin is not None:
                 door = self._door(self.admin_flow, [self._admin_binding()])
                 await self._ports.open_admin(self.network, self.settings.admin.listen, door)
+                self.onlookers.start()
             self._serves = True
         except BaseException:
             await self.stop()
@@ -206,9 +213,9 @@ class Proxy(Operated):
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
-    def overview(self, limit: int = 1000) -> dict[str, Any]:
-        """The snapshot and more, as ``/status`` shows it."""
-        return {**self.snapshot(limit), **about(self.flow)}
+    def overview(self, limit: int = 100) -> dict[str, Any]:
+        """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""
+        return self.onlookers.view(limit)
 
     def metrics(self) -> bytes:
         """Its figures in Prometheus' text format, as ``/metrics`` shows them."""
@@ -324,6 +331,7 @@ class Proxy(Operated):
 
     async def _stop(self) -> list[str]:
         self.ceiling.stop()
+        self.onlookers.stop()
         await self._ports.close()
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
             exchange.left()

@@ -23,10 +23,11 @@ from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
+from asyncproxy.polling.onlookers import Onlookers
 from asyncproxy.polling.operating import Operated
 from asyncproxy.polling.parking import ParkingLot
 from asyncproxy.polling.pool import Means, Upstreams
-from asyncproxy.polling.reporting import about, snapshot
+from asyncproxy.polling.reporting import snapshot
 from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.tickets import MemoryTickets
@@ -39,6 +40,7 @@ from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
 from asyncproxy.testing.wire import Wire
+from asyncproxy.watching.seats import Seats
 from asyncproxy.watching.watchdog import Watchdog
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
@@ -159,6 +161,8 @@ class House(Operated):
         self.hooks = Hooks(self.flow)
         self.watchdog = Watchdog(self.workers, self.polling, settings.server.stall or math.inf)
         """Never started: nothing here happens on a thread."""
+        self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
+        """Who looks at it; samples are taken when a test calls `onlookers.samples.take`."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, **ways(self.bindings)._asdict())
         self.clients: list[FakeClient] = []
@@ -214,9 +218,9 @@ class House(Operated):
         """What it holds right now, as ``/status.json`` shows it."""
         return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
 
-    def overview(self, limit: int = 1000) -> dict[str, Any]:
-        """The snapshot and more, as ``/status`` shows it."""
-        return {**self.snapshot(limit), **about(self.flow)}
+    def overview(self, limit: int = 100) -> dict[str, Any]:
+        """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""
+        return self.onlookers.view(limit)
 
     def metrics(self) -> bytes:
         """Its figures, as ``/metrics`` shows them."""

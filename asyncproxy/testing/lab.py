@@ -257,7 +257,12 @@ class Lab(OperatedLab):
         self._look()
         return self.house.snapshot(limit, after)
 
-    def overview(self, limit: int = 1000) -> dict[str, Any]:
+    @property
+    def onlookers(self) -> Any:
+        """Who looks at the proxy live: modules see it as ``self.proxy.onlookers``."""
+        return self.house.onlookers
+
+    def overview(self, limit: int = 100) -> dict[str, Any]:
         """What the proxy holds, as ``/status`` shows it."""
         self._look()
         return self.house.overview(limit)

@@ -96,6 +96,10 @@ class SteppedWorkers:
         """None of its turns runs on a thread that could be looked at."""
         return {}
 
+    def idents(self) -> list[int]:
+        """It has no threads."""
+        return []
+
     @property
     def busy_seconds(self) -> float:
         """Turns take no time here."""

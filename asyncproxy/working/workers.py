@@ -142,6 +142,10 @@ class Workers:
             threads[number].ident or 0: turn for number, turn in self.running.copy().items() if number < len(threads)
         }
 
+    def idents(self) -> list[int]:
+        """The idents of the threads, by the workers' numbers. Any thread."""
+        return [thread.ident or 0 for thread in self._threads.copy()]
+
     def statistics(self) -> dict[str, int]:
         """``total`` threads, ``busy`` ones, and turns ``queued``."""
         return {"total": self.total, "busy": len(self.running), "queued": len(self._waiting)}

@@ -52,9 +52,9 @@ class Channels(Module):
             channel = self.channels.setdefault(request.path, Channel())
             number = int(since) if since.isdecimal() else channel.count
             told = ticket(timeout=self.patience, default=None)  # no name: nobody else can guess it
-            if channel.count <= number:
+            if waits := channel.count <= number:
                 channel.waiting.add(told.name)
-        if channel.count <= number:
+        if waits:
             try:
                 await told  # a message that came since then is remembered for it
             finally:  # its client may have left
@@ -72,7 +72,7 @@ class Channels(Module):
         with self.lock:
             channel = self.channels.setdefault(request.path, Channel())
             channel.messages.append(message)
-            channel.count += 1
+            number, channel.count = channel.count, channel.count + 1
             waiting, channel.waiting = channel.waiting, set()
         heard = 0
         for resumed in [resume(name) for name in waiting]:
@@ -81,4 +81,4 @@ class Channels(Module):
                 heard += 1
             except TicketRefused:  # who waited has left
                 continue
-        return Response.json({"number": channel.count - 1, "heard": heard}, 201)
+        return Response.json({"number": number, "heard": heard}, 201)
