@@ -1,19 +1,21 @@
 """One scene of many: requests that wait for tickets, and all that may come between, in an order that a seed decides.
 
 Requests come, wait in different ways, leave; names are resumed before they are awaited, twice, with the wrong digest,
-by another request; time-outs come due; the proxy drains or stops. What everybody saw is written down here, and
-`bench.verdict` judges it. Names, digests and numbers are few, so that things meet.
+by another request; time-outs come due; operators cancel and extend; the proxy drains or stops. What everybody saw is
+written down here, and `bench.verdict` judges it. Names, digests and numbers are few, so that things meet.
 """
 
 import random
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
 
 from asyncproxy import RAISE, Module, Park, Receipt, Request, Response, gather, ticket
+from asyncproxy.polling.operating import OperationRefused
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing import Lab
 from asyncproxy.testing.client import ClientRequest
@@ -23,6 +25,8 @@ PAUSES: Final = (0, 0, 1, 1, 2, 3, 5, 9)
 """Steps of the lab between two things that happen."""
 ROUNDS: Final = 8
 """Resumes of a name after which nobody waits for it: all visits together have fewer awaits."""
+CANCELLED: Final = 429
+"""The status that an operator chooses."""
 LONGEST: Final = 60.0
 """Seconds after which nobody waits whose wait has an end."""
 
@@ -197,6 +201,7 @@ class Scene:
         self.step = 0
         self.resumes: list[Resumed] = []
         self.left: set[str] = set()
+        self.cancelled: set[str] = set()
         self.drained: Deferred[list[str]] | None = None
         self.stopped = False
         plain = isinstance(module, WaitsPlainly)
@@ -263,6 +268,17 @@ class Scene:
             self.left.add(visit.path)
             visit.request.leave()
 
+    def cancel(self, visit: Visit) -> None:
+        """An operator cancels it, if it is parked."""
+        with suppress(OperationRefused):
+            self.lab.house.cancel(visit.id, CANCELLED)
+            self.cancelled.add(visit.path)
+
+    def extend(self, visit: Visit, seconds: float) -> None:
+        """An operator gives it more time, if it is parked and has a deadline."""
+        with suppress(OperationRefused):
+            self.lab.house.extend(visit.id, seconds)
+
     def resume(self, name: str, bind: str | None = None) -> Resumed:
         """Somebody has a value for `name`."""
         number = len(self.resumes)
@@ -292,6 +308,10 @@ class Scene:
             script.append((self.come, (visit,)))
             if dice.random() < 0.35:
                 script.append((self.leave, (visit,)))
+            if dice.random() < 0.15:
+                script.append((self.cancel, (visit,)))
+            if dice.random() < 0.1:
+                script.append((self.extend, (visit, dice.choice(SECONDS))))
         for _ in range(dice.choice((1, 2, 2, 3, 4))):
             script.append((self.resume, (dice.choice(self.names), dice.choice((None, None, "digest", "other")))))
         for _ in range(dice.choice((0, 1, 2, 3))):

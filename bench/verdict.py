@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from asyncproxy import RAISE, ClientGone, Draining, ParkTimeout, Receipt, TicketRefused, TicketTaken
+from asyncproxy import RAISE, Cancelled, ClientGone, Draining, ParkTimeout, Receipt, TicketRefused, TicketTaken
 from asyncproxy.exchange.errors import ProxyError
 from asyncproxy.testing.clock import NEARLY
 from bench.races import Asked, Resumed, Scene, Visit, Wait
@@ -67,6 +67,8 @@ class Verdict:
             yield f"{visit.path} began {visit.begun} times and ended {visit.ended}"
         if any(wait.outcomes != 1 for wait in visit.waits):
             yield f"{visit.path} awaited, and heard {[wait.outcomes for wait in visit.waits]} times of it"
+        if visit.path in self.scene.cancelled and not isinstance(visit.error, Cancelled) and not self.is_let_go(visit):
+            yield f"{visit.path} was cancelled, and heard {visit.error!r}"
         for wait in visit.waits:
             yield from self.of_wait(visit, wait)
         yield from self.of_answer(visit)
@@ -114,6 +116,8 @@ class Verdict:
             return self.scene.drained is not None
         if isinstance(error, ClientGone):
             return visit.path in self.scene.left or self.scene.stopped
+        if isinstance(error, Cancelled):
+            return visit.path in self.scene.cancelled
         if isinstance(error, ParkTimeout):
             own = any(self.is_over(wait, one.timeout) and one.default is RAISE for one in wait.asked)
             return own or self.is_over(wait, wait.limit) or self.late(visit)
@@ -122,6 +126,11 @@ class Verdict:
             for _, other in self.waits
             if error.name in other.names and error.name in wait.names
         )
+
+    def is_let_go(self, visit: Visit) -> bool:
+        """Whether it was told something else besides that it is cancelled, which may have come before its next turn."""
+        scene = self.scene
+        return visit.path in scene.left or scene.stopped or scene.drained is not None or self.late(visit)
 
     def late(self, visit: Visit) -> bool:
         """Whether its route's time-out came."""

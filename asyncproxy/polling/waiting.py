@@ -95,17 +95,32 @@ class Reading(Parked):
         self._stream.stop_reading()
 
 
+class _Told:
+    """Delivers `call` when its future ends. Futures keep their callbacks: this one lets go of the park that it was for,
+    or park and future would hold each other, and the exchange, until the collector comes by.
+    """
+
+    __slots__ = ("_call", "_deliver")
+
+    def __init__(self, deliver: Callable[..., Any], call: Callable[[], None]) -> None:
+        self._deliver = deliver
+        self._call: Callable[[], None] | None = call
+
+    def __call__(self, _future: Any) -> None:
+        call, self._call = self._call, None
+        self._deliver(call)
+
+
 class AwaitingFuture(Parked):
     """On a `FutureDone`."""
 
     def begin(self) -> None:
         """Hear of the future's end, on whatever thread that comes."""
         future = self.wait.future
-        deliver = self.owner.flow.around.polling.deliver
         if future.done():
             self._done()
         else:
-            future.add_done_callback(lambda _: deliver(self._done))
+            future.add_done_callback(_Told(self.owner.flow.around.polling.deliver, self._done))
 
     def _done(self) -> None:
         future = self.wait.future

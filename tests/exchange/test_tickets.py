@@ -371,6 +371,43 @@ def test_a_digest_binds_one_generation() -> None:
     assert desk.book.resume("t", b"1")[0].generation == 2
 
 
+# What resumes a single time.
+
+
+def test_what_works_once_is_refused_the_second_time_whoever_waits_by_then() -> None:
+    desk = Desk().bring(PARKED)
+    desk.book.resume("t", b"1", once=("link", 60.0))
+    desk.bring(PARKED)
+    with pytest.raises(TicketRefused, match="what would resume ticket 't' was used once") as refused:
+        desk.book.resume("t", b"2", once=("link", 60.0))
+    assert (refused.value.status, refused.value.state) == (409, PARKED)
+    assert desk.book.resume("t", b"2", once=("another", 60.0))[0].generation == 2
+
+
+def test_what_was_refused_may_be_used_again() -> None:
+    desk = Desk()
+    desk.book.claim("t", "digest", desk.holder)
+    with pytest.raises(TicketRefused, match="no digest was quoted"):
+        desk.book.resume("t", b"1", once=("link", 60.0))
+    assert desk.book.resume("t", b"1", "digest", once=("link", 60.0))[1] is desk.holder
+
+
+def test_of_what_was_used_so_much_is_known_until_it_would_have_expired() -> None:
+    desk = Desk()
+    for number in range(3):
+        desk.bring(PARKED)
+        desk.book.resume("t", b"1", once=(f"link {number}", 10.0 + number))
+    desk.bring(PARKED)
+    with pytest.raises(Overloaded, match="3 links were used and have not expired: try again later"):
+        desk.book.resume("t", b"1", once=("link 3", 10.0))
+    assert desk.state() == PARKED
+    desk.now += 10
+    assert desk.book.resume("t", b"1", once=("link 3", 10.0))[0].state == SETTLED
+    desk.bring(PARKED)
+    with pytest.raises(TicketRefused, match="was used once"):
+        desk.book.resume("t", b"1", once=("link 1", 11.0))
+
+
 # Values and names.
 
 

@@ -43,7 +43,8 @@ def test_the_scenes_have_all_that_may_come_of_a_ticket() -> None:
             error: Any = resumed.future.exception()
             seen.add(resumed.future.result().state if error is None else (error.status, error.state))
     assert seen == {
-        *("NoneType", "ClientGone", "Draining", "ParkTimeout", "TicketTaken", "default", "settled", "remembered"),
+        *("NoneType", "Cancelled", "ClientGone", "Draining", "ParkTimeout", "TicketTaken", "default"),
+        *("settled", "remembered"),
         *((409, "parked"), (409, "remembered"), (409, "settled"), (410, "lapsed")),
     }
 
