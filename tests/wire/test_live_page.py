@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from tests.wire.peers import Client, Gate, free_port, request, until
 from tests.wire.proxies import START, Proxy, ended, twistd
 
 HERE = "tests.wire.modules_under_test"
+OUTSIDE = """
+return [...document.querySelectorAll("#rows tr")].flatMap((line) => {
+  const right = line.getBoundingClientRect().right;
+  return [...line.querySelectorAll("*")].filter((part) => part.getBoundingClientRect().right > right + 1);
+}).map((part) => part.textContent)
+"""
+"""What stands out of its row."""
 SAMPLES = 20.0
 """Seconds within which there are two samples."""
 
@@ -84,7 +92,8 @@ def test_the_charts_draw(page: Page, proxy: Proxy) -> None:
         assert page.count("#figures .chart") == 8
         drawn = page.run("return document.querySelector('#figure-parked .chart').getBoundingClientRect().width")
         assert drawn > 50
-        until(lambda: "1 at most" in page.attribute("#figure-parked .chart", "aria-label"), "its height", SAMPLES)
+        told = page.attribute("#figure-parked .chart", "aria-label")
+        assert re.fullmatch(r"the last ten minutes, [1-9][0-9,]* at most", told)
 
 
 def test_what_a_worker_runs_is_shown(page: Page, proxy: Proxy, gate: Gate) -> None:
@@ -261,6 +270,7 @@ def test_nothing_is_wider_than_the_screen(page: Page, proxy: Proxy, width: int) 
         with held(proxy, f"/late/{'x' * 300}?for=60", "/asksforticket?name=n"):
             page.rows(2)
             assert page.run("return document.documentElement.scrollWidth") <= width
+            assert page.run(OUTSIDE) == []
             page.click("#rows tr:nth-child(2) .actions button")
             box = page.run(
                 "const { left, right } = document.getElementById('act').getBoundingClientRect(); return [left, right]"
