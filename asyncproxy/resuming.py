@@ -6,7 +6,9 @@ the proxy that has the ticket does the rest; the future tells what came of it.
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -28,14 +30,21 @@ class Resumer:
     def __init__(self, polling: PollingThread, tickets: Tickets) -> None:
         self._polling = polling
         self._tickets = tickets
+        self._is_open = False
+        self._asked: deque[tuple[Future[Receipt], tuple[Any, ...]]] = deque()
+        """Resumes of any thread, on their way to the polling thread."""
 
     def open(self) -> None:
         """The proxy runs."""
+        self._is_open = True
         _open.append(ref(self, _open.remove))
 
     def close(self) -> None:
-        """It does not any more, or never did."""
+        """It does not any more, or never did. What was asked before is done: no thread waits for it in vain."""
+        self._is_open = False
         _open[:] = [one for one in _open if one() is not self]
+        while self._asked:
+            self._take()
 
     def holds(self, name: str) -> bool:
         """Whether a request of this proxy waits for `name`."""
@@ -45,21 +54,33 @@ class Resumer:
         self, name: str, value: Any, bind: str | None = None, by: str = "", once: Once | None = None
     ) -> Future[Receipt]:
         """As the function `resume`, for this proxy; `by` says who resumes, `once` by what that works a single time."""
-        if self not in _running():
-            raise RuntimeError(f"resume({name!r}): the proxy does not run")
+        if not self._is_open:
+            raise _not_running(name)
         checked_name(name)
         json = msgspec.json.encode(value)
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()  # nobody can take a resume back
-        self._polling.deliver(self._resume, future, name, json, bind, by, once)
+        self._asked.append((future, (name, json, bind, by, once)))
+        self._polling.deliver(self._take)
+        if not self._is_open:  # closed just now: the polling thread may have looked for the last time
+            self._refuse()
         return future
 
-    def _resume(self, future: Future[Receipt], *resumed: Any) -> None:
-        answer = self._tickets.resume(*resumed)
-        answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
+    def _take(self) -> None:
+        """Do what was asked first, unless that was done when the proxy stopped."""
+        if self._asked:
+            future, resumed = self._asked.popleft()
+            answer = self._tickets.resume(*resumed)
+            answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
+
+    def _refuse(self) -> None:
+        with suppress(IndexError):
+            while True:
+                future, (name, *_) = self._asked.popleft()
+                future.set_exception(_not_running(name))
 
     def __repr__(self) -> str:
-        return f"<Resumer {'open' if self in _running() else 'closed'}, {self._tickets!r}>"
+        return f"<Resumer {'open' if self._is_open else 'closed'}, {self._tickets!r}>"
 
 
 def resume(name: str, value: Any = None, *, bind: str | None = None) -> Future[Receipt]:
@@ -68,16 +89,21 @@ def resume(name: str, value: Any = None, *, bind: str | None = None) -> Future[R
     The future tells what came of it: a `Receipt` whose `state` is ``"settled"``, or ``"remembered"`` when nobody waits
     yet; it fails with `TicketRefused` for a ticket that was settled already, has lapsed, or is bound to another digest
     than `bind`. Module code awaits it, other threads call its ``result()``; on the polling thread that would wait for
-    ever. With several proxies in the process: the one where a request waits for `name`, or else the one that was
-    started last; ``proxy.resume`` says which.
+    ever. With several proxies in the process the latest is meant where a request waits for `name`, or if there is none
+    the latest of all; ``proxy.resume`` says which.
 
     Raises TypeError for a value that JSON cannot hold, ValueError for what is no name, RuntimeError when no proxy runs.
     """
     running = _running()
     if not running:
         raise RuntimeError(f"resume({name!r}): no proxy runs in this process; start one, or ask its admin listener")
-    return next((one for one in running if one.holds(name)), running[-1]).resume(name, value, bind)
+    return next((one for one in running if one.holds(name)), running[0]).resume(name, value, bind)
+
+
+def _not_running(name: object) -> RuntimeError:
+    return RuntimeError(f"resume({name!r}): the proxy does not run")
 
 
 def _running() -> list[Resumer]:
-    return [resumer for one in _open.copy() if (resumer := one()) is not None]
+    """The latest first."""
+    return [resumer for one in reversed(_open.copy()) if (resumer := one()) is not None]

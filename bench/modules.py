@@ -1,8 +1,9 @@
 """The modules that are put into asyncproxy: what a stranger would write, from the public names alone."""
 
+import json
 import time
 
-from asyncproxy import Module, Request, Response
+from asyncproxy import Module, Request, Response, ticket
 
 
 class ForwardOnce(Module):
@@ -31,3 +32,12 @@ class Spinner(Module):
         while time.monotonic() < until:
             rounds += 1
         return Response.text(f"spun {rounds} times\n")
+
+
+class Approval(Module):
+    """Waits for a ticket that its request names."""
+
+    async def handle(self, request: Request) -> Response:
+        """Park until somebody resumes it; a line end closes the answer."""
+        value = await ticket(request.args["id"][0])
+        return Response.text(json.dumps(value) + "\n")

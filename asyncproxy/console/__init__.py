@@ -2,6 +2,7 @@
 
     command.py    the command line, and the table of subcommands: a new one is a row there
     parking.py    the subcommands about parked requests: ps, resume, cancel, extend, drain
+    advice.py     the subcommand advise, on the pool of workers, from what looks.py reads and erlang.py computes
     asking.py     requests to the admin listener, over TCP or a unix: socket
     tables.py     rows as aligned columns, fitted to a terminal
     values.py     what is typed as a ticket's value

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from asyncproxy.console.asking import Admin, Refused
 from asyncproxy.console.erlang import smallest_pool, waiting_probability
 from asyncproxy.console.looks import NotComparable, Requests, Span, span
+from asyncproxy.console.tables import plain
 from asyncproxy.exchange.units import duration
 
 BOUND: Final = 0.05
@@ -40,13 +42,6 @@ _TIED: Final = re.compile(r"(?<=[\d=]) | (?==)")
 _TIE: Final = "\N{NO-BREAK SPACE}"
 
 
-class Asked(Protocol):
-    """The admin listener, as far as it is asked here."""
-
-    def get(self, path: str) -> Any:
-        """What is at `path`, read as JSON."""
-
-
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What was found; str() is the letter."""
@@ -62,7 +57,7 @@ class Advice:
         indent = " " * _MARGIN
         lines = []
         for about, words in self.findings:
-            whole = _TIED.sub(_TIE, words)
+            whole = _TIED.sub(_TIE, plain(words))
             for number, line in enumerate(wrap(whole, _WIDTH - _MARGIN, break_long_words=False)):
                 lines.append((indent if number else about.ljust(_MARGIN)) + line.replace(_TIE, " "))
         return "\n".join(lines)
@@ -85,7 +80,7 @@ def advice(now: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> A
     if seen.all.ended < ENOUGH and seen.busy < FULL:
         return Advice(UNKNOWN, seen.workers, tuple(_too_little(seen)))
     verdict, workers = judge(seen.load, seen.workers, seen.all.queued_long / max(1, seen.all.ended))
-    return Advice(verdict, workers, (*_examined(seen), *_PRESCRIPTIONS[verdict](seen, workers)))
+    return Advice(verdict, workers, (*_examined(seen, verdict == TOO_FEW), *_PRESCRIPTIONS[verdict](seen, workers)))
 
 
 def judge(load: float, workers: int, waited: float = 0.0) -> tuple[str, int]:
@@ -113,21 +108,19 @@ def advise_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", metavar="TIME", type=_duration, default=0.0, help=words)
 
 
-def advise(admin: Asked, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Say what the pool of workers should be; gives the exit status."""
-    first = admin.get(STATUS)
+def advise(admin: Admin, args: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Say what the pool of workers should be."""
+    looks = [admin.get(STATUS)]
+    if args.watch:
+        if sys.stderr.isatty():
+            print(f"watching for {_lasting(args.watch)} ...", file=sys.stderr)
+        sleep(args.watch)
+        looks.insert(0, admin.get(STATUS))
     try:
-        if args.watch:
-            if sys.stderr.isatty():
-                print(f"watching for {_lasting(args.watch)} ...", file=sys.stderr)
-            sleep(args.watch)
-            found = advice(admin.get(STATUS), first)
-        else:
-            found = advice(first)
+        found = advice(*looks)
     except NotComparable as why:
-        print(f"asyncproxy: {why}", file=sys.stderr)
-        return 1
-    print(json.dumps(found.statistics(), indent=2) if args.json else found)
+        raise Refused(str(why)) from why
+    print(json.dumps(found.statistics()) if args.json else found)
     return 0
 
 
@@ -145,12 +138,12 @@ def _too_little(seen: Span) -> Iterator[tuple[str, str]]:
     yield "Next", "ask again when there is traffic, or watch for longer: asyncproxy advise --watch 5m"
 
 
-def _examined(seen: Span) -> Iterator[tuple[str, str]]:
-    """All findings but the verdict."""
+def _examined(seen: Span, scarce: bool) -> Iterator[tuple[str, str]]:
+    """All findings but the verdict; `scarce`: there are too few workers."""
     yield _seen(seen)
     yield from _shares(seen.all)
     yield _load(seen)
-    yield from _who(seen)
+    yield from _who(seen, scarce)
     yield from _waits(seen.all)
     yield from _stalled(seen)
     yield from _kind(seen)
@@ -184,7 +177,7 @@ def _load(seen: Span) -> tuple[str, str]:
     return "Workers", f"they had {work}, so each was busy {_share(seen.busy)} of the time."
 
 
-def _who(seen: Span) -> Iterator[tuple[str, str]]:
+def _who(seen: Span, scarce: bool) -> Iterator[tuple[str, str]]:
     """Who has the workers."""
     module, requests = seen.hog
     if not requests.ended or not requests.seconds["working"]:
@@ -194,7 +187,7 @@ def _who(seen: Span) -> Iterator[tuple[str, str]]:
     each = _lasting(requests.seconds["working"] / requests.ended)
     words = f"{_share(seen.share(requests))} of the workers' time, {each} a request"
     if seen.one_hogs:
-        yield "Who", f"{module} hogs the workers: {words}."
+        yield "Who", f"{module} {'hogs' if scarce else 'has'} the workers: {words}."
     else:
         yield "Who", f"no module stands out; {module} has the most: {words}."
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from asyncproxy import __version__
-from asyncproxy.console import parking
+from asyncproxy.console import advice, parking
 from asyncproxy.console.asking import Admin, NotReached, Refused
 from asyncproxy.console.tables import plain
 
@@ -39,6 +39,7 @@ SUBCOMMANDS: Final = (
     Subcommand("cancel", "end parked requests", parking.cancel, parking.cancel_arguments),
     Subcommand("extend", "give a parked request more time", parking.extend, parking.extend_arguments),
     Subcommand("drain", "let running requests finish, then end the proxy, as SIGTERM does", parking.drain),
+    Subcommand("advise", "say what the pool of workers should be, and why", advice.advise, advice.advise_arguments),
 )
 
 

@@ -3,8 +3,7 @@
     admit -> begin -> a turn -> its outcome: answer | park | start a coroutine -> ... -> answer -> finish
 
 The rule: all of it happens on the polling thread, but for the turns that `run` hands to the workers (`turning`). The
-client may leave, and time may run out, at any stage; `interrupt` says what becomes of each. The steps are those of
-`exchange.lifecycle`.
+client may leave, and time may run out, at any stage: see `interrupt`. The steps are those of `exchange.lifecycle`.
 """
 
 from __future__ import annotations

@@ -174,10 +174,10 @@ class LongWait(Due):
     def piece(self, data: bytes) -> None:
         """Send a piece of the body."""
         exchange = self._exchange
+        if exchange.stage == ENDED:
+            return  # it was more than is quoted: what is left of it is nobody's, least of all the next response's
         if exchange.started:
             self._client.piece(data)
-        elif exchange.stage == ENDED:
-            return  # it was more than is quoted, and what is left of it does not count
         elif self._misfit is not None:
             if not self._misfit.takes(data):
                 self._tell(*self._misfit.told())
@@ -219,7 +219,6 @@ class LongWait(Due):
 
     def cut(self) -> None:
         """Close the connection at once."""
-        self.cancel()
         self._client.cut()
 
     def reached(self) -> Any:

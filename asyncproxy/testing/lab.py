@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -13,8 +12,6 @@ from twisted.python.failure import Failure
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.record import Record
-from asyncproxy.exchange.tickets import Once, Receipt, Ticket
-from asyncproxy.links import Links
 from asyncproxy.service.binding import Bound
 from asyncproxy.service.draining import Drain
 from asyncproxy.testing.client import ClientRequest, Data, request_bytes
@@ -240,28 +237,6 @@ class Lab(OperatedLab):
             self.settle()
         clock.move_to(end)
         self.settle()
-
-    def resume(
-        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
-    ) -> Future[Receipt]:
-        """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
-        future = self.house.resume(name, value, bind=bind, by=by, once=once)
-        self._after_call()
-        return future
-
-    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
-        """What is known of ticket `name`: its ``state``, and ``how`` it came to it."""
-        self._look()
-        return self.house.ticket(name)
-
-    @property
-    def links(self) -> Links:
-        """What makes signed links, and reads them."""
-        return self.house.links
-
-    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
-        """See `Request.ticket_url`; in a lab it begins with ``http://lab`` unless ``tickets.url`` says otherwise."""
-        return self.house.ticket_url(ticket, expires, **asked)
 
     # What there is to see.
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from asyncproxy.exchange.tickets import Once, Receipt, Ticket
+from asyncproxy.links import Links
 from asyncproxy.testing.lab_house import LabHouse
 
 
@@ -18,6 +23,28 @@ class OperatedLab:
 
     def _after_call(self) -> None:
         raise AssertionError("a subclass lets happen what a call has made possible")
+
+    def resume(
+        self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
+    ) -> Future[Receipt]:
+        """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
+        future = self.house.resume(name, value, bind=bind, by=by, once=once)
+        self._after_call()
+        return future
+
+    def ticket(self, name: str) -> Deferred[dict[str, Any]]:
+        """What is known of ticket `name`: its ``state``, and ``how`` it came to it."""
+        self._look()
+        return self.house.ticket(name)
+
+    @property
+    def links(self) -> Links:
+        """What makes signed links, and reads them."""
+        return self.house.links
+
+    def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
+        """See `Request.ticket_url`; in a lab it begins with ``http://lab`` unless ``tickets.url`` says otherwise."""
+        return self.house.ticket_url(ticket, expires, **asked)
 
     def cancel(self, request_id: str, status: int = 503, by: str = "") -> dict[str, Any]:
         """An operator ends the parked request of that id, see `Proxy.cancel`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncproxy import Module, Request, Response
+from asyncproxy.console import command
 from asyncproxy.console.advice import (
     BOUND,
     FULL,
@@ -21,7 +22,6 @@ from asyncproxy.console.advice import (
     UNKNOWN,
     advice,
     advise,
-    advise_arguments,
     judge,
 )
 from asyncproxy.console.erlang import waiting_probability
@@ -137,7 +137,7 @@ def test_requests_that_wait_though_there_are_workers_come_in_bursts() -> None:
 
 
 def test_the_module_that_hogs_the_workers_is_named() -> None:
-    told = advice(status(row("a:A", 500, working=80.0), row("b:B", working=20.0), row("a:A", 500), load=1.0))
+    told = advice(status(row("a:A", 500, working=80.0), row("b:B", working=20.0), row("a:A", 500), load=1.0, workers=1))
     assert told["Who"] == "a:A hogs the workers: 80 % of the workers' time, 80 ms a request."
 
 
@@ -215,7 +215,7 @@ def test_two_looks_tell_of_the_time_between_them_alone() -> None:
     told = advice(now, before)
     assert told["Seen"] == "1,200 requests ended in 10.0 s; the pool has 5 workers."
     assert told["Workers"].startswith("they had 0.50 erlangs of work")
-    assert told["Who"] == "new:New hogs the workers: 80 % of the workers' time, 4.0 ms a request."
+    assert told["Who"] == "new:New has the workers: 80 % of the workers' time, 4.0 ms a request."
     assert "of the 100.0 s that they took" in told["Time"]
     assert told.verdict == RIGHT
 
@@ -234,65 +234,82 @@ def test_what_is_no_status_is_told(found: Any) -> None:
 class Looks:
     """An admin listener that shows one status after the other."""
 
-    def __init__(self, *shown: Any) -> None:
-        self.shown = list(shown)
-        self.asked: list[str] = []
+    shown: list[Any]
+
+    def __init__(self, _url: str, _token: str | None) -> None:
+        pass
 
     def get(self, path: str) -> Any:
-        self.asked.append(path)
+        assert path == "/status.json?limit=0"
         return self.shown.pop(0)
 
-
-def command(*arguments: str) -> Namespace:
-    parser = ArgumentParser()
-    parser.add_argument("--json", action="store_true")
-    advise_arguments(parser)
-    return parser.parse_args(arguments)
+    def close(self) -> None:
+        assert not self.shown
 
 
-def test_watching_looks_twice_and_waits_between(capsys: pytest.CaptureFixture[str]) -> None:
-    looks = Looks(status(uptime_s=50.0), status(row(), uptime_s=60.0))
-    slept: list[float] = []
-    assert advise(looks, command("--watch", "10s"), slept.append) == 0
-    assert slept == [10]
-    assert looks.asked == ["/status.json?limit=0"] * 2
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the proxy shows, look by look."""
+    Looks.shown = []
+    monkeypatch.setattr(command, "Admin", Looks)
+    monkeypatch.setattr(command, "SUBCOMMANDS", (ADVISE._replace(run=partial(advise, sleep=SLEPT.append)),))
+    SLEPT.clear()
+    return Looks.shown
+
+
+(ADVISE,) = (row for row in command.SUBCOMMANDS if row.name == "advise")
+SLEPT: list[float] = []
+
+
+def test_watching_looks_twice_and_waits_between(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    shown += [status(uptime_s=50.0), status(row(), uptime_s=60.0)]
+    assert command.main(["advise", "--watch", "10s"]) == 0
+    assert SLEPT == [10]
     told = capsys.readouterr()
     assert told.out.startswith("Seen     1,000 requests ended in 10.0 s;")
     assert told.err == ""
 
 
 def test_a_person_is_told_for_how_long_it_watches(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    shown: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    advise(Looks(status(uptime_s=50.0), status(row(), uptime_s=350.0)), command("--watch", "5m"), lambda _: None)
+    shown += [status(uptime_s=50.0), status(row(), uptime_s=350.0)]
+    assert command.main(["advise", "--watch", "5m"]) == 0
     assert capsys.readouterr().err == "watching for 5.0 min ...\n"
 
 
-def test_without_watching_one_look_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    assert advise(Looks(status(row())), command(), lambda _: pytest.fail("it sleeps")) == 0
+def test_without_watching_one_look_is_enough(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    shown.append(status(row()))
+    assert command.main(["advise"]) == 0
+    assert SLEPT == []
     assert "since the start 100.0 s ago" in capsys.readouterr().out
 
 
-def test_programs_get_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert advise(Looks(status(row(working=400.0), load=4.0)), command("--json")) == 0
+def test_programs_get_it_as_json(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    shown.append(status(row(working=400.0), load=4.0))
+    assert command.main(["advise", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["verdict"], told["workers"]) == ("too few", 9)
     assert told["findings"]["Next"] == "write workers = 9 in [server], restart, and ask again."
 
 
-def test_what_cannot_be_judged_is_said_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    looks = Looks(status(uptime_s=3000.0), status(uptime_s=3.0))
-    assert advise(looks, command("--watch", "1m"), lambda _: None) == 1
+def test_what_cannot_be_judged_is_said_and_fails(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    shown += [status(uptime_s=3000.0), status(uptime_s=3.0)]
+    assert command.main(["advise", "--watch", "1m"]) == 1
     told = capsys.readouterr()
     assert told.err == "asyncproxy: the proxy was started anew between the two looks: ask again\n"
     assert told.out == ""
 
 
-def test_a_time_without_its_unit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_time_without_its_unit_is_refused(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        command("--watch", "10")
+        command.main(["advise", "--watch", "10"])
     assert 'has no unit; write "10s" or' in capsys.readouterr().err
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert "a\\x1b[2J:A has the workers" in str(advice(status(row("a\x1b[2J:A", working=100.0), load=1.0)))
 
 
 class Hello(Module):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +180,13 @@ def test_each_subcommand_says_what_it_does(capsys: pytest.CaptureFixture[str]) -
             main([subcommand.name, "--help"])
         assert ended.value.code == 0
         assert subcommand.summary[1:30] in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_documentation_has_each_subcommand_and_its_options() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
+    for subcommand in command.SUBCOMMANDS:
+        assert f"| `{subcommand.name}" in page, subcommand.name
+        parser = argparse.ArgumentParser(add_help=False)
+        subcommand.arguments(parser)
+        for option in re.findall(r"--\w+", parser.format_help()):
+            assert option in page, f"{subcommand.name} {option}"

@@ -49,8 +49,10 @@ def commands(text: str, *, prompts: bool) -> list[Command]:
 class Terminals:
     """Runs a page's commands in `folder`; `ports` are those that its servers listen on."""
 
-    def __init__(self, folder: Path, ports: Iterable[int]) -> None:
+    def __init__(self, folder: Path, ports: Iterable[int], admin: str = "8081") -> None:
         self.folder = folder
+        self.environment = {**environment(), "ASYNCPROXY_ADMIN": f"http://127.0.0.1:{admin}"}
+        """With what stands for the port at which the program asyncproxy looks."""
         self.ports = set(ports)
         self.servers: list[tuple[str, set[int], subprocess.Popen[bytes]]] = []
         """What was typed, where it listens, and the process."""
@@ -74,7 +76,7 @@ class Terminals:
                 words.insert(1, "--fail-with-body")  # a page whose answer is an error shows it
         if words[-1] == "&":
             self.aside.append(
-                subprocess.Popen(words[:-1], cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL)
+                subprocess.Popen(words[:-1], cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL)
             )
             return None
         self._stop_former(line)
@@ -95,7 +97,7 @@ class Terminals:
         out = self.folder / f".output-{time.monotonic_ns()}"
         before = {port for port in self.ports if listens(port)}
         with out.open("wb") as file:
-            process = subprocess.Popen(words, cwd=self.folder, env=environment(), stdout=file, stderr=file)
+            process = subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=file, stderr=file)
         until = time.monotonic() + PATIENCE
         while (status := process.poll()) is None and time.monotonic() < until:
             if opened := {port for port in self.ports - before if listens(port)}:

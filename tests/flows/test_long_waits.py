@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,10 +18,11 @@ from asyncproxy import Module, Park, Request, Response, UpstreamError, sleep
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.messages import Request as RawRequest
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.http1 import parse_reply, reply_framing
-from asyncproxy.polling.long_waits import QUOTED, _asking_plainly
+from asyncproxy.polling.long_waits import QUOTED, LongWait, _asking_plainly
 from asyncproxy.service.draining import Drain
-from asyncproxy.testing import FakeClient
+from asyncproxy.testing import FakeClient, Lab
 from tests.fakes import House
 
 EVERY = 10.0
@@ -279,6 +281,39 @@ def test_a_reply_follows_an_early_head(kind: Kind, minor: int, way: str, module:
     house.assert_nothing_left()
 
 
+@KINDS
+@pytest.mark.parametrize("way", RELAYED)
+def test_a_reply_in_time_is_as_it_is_without_a_keep_alive(kind: Kind, way: str) -> None:
+    answers = []
+    for word in (kind.word, "102", "off"):
+        house = house_of("reverse", word)
+        client = ask(house)
+        for data in RELAYED[way](kind):
+            if data:
+                house.upstream().answer(data)
+            else:
+                house.upstream().hang_up()
+            house.settle()
+        house.advance(0)
+        answers.append(re.sub(rb"X-Request-ID: \S+", b"", client.received))
+        house.assert_nothing_left()
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_long_error_that_comes_in_many_pieces_at_once_is_told_once() -> None:
+    house = house_of(Holds(), "json")
+    client = ask(house)
+    error = b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    house.upstream().answer(error + chunked(b"x" * QUOTED))
+    for _ in range(3):
+        house.upstream().answer(chunked(b"x" * QUOTED))
+    house.advance(EVERY + 2)
+    found = got(client)
+    assert (found.whole, found.rest) == (True, b"")
+    assert error_in(JSON, found.body)["detail"] == "the answer is 500 Internal Server Error"
+    house.assert_nothing_left()
+
+
 class Replaces(Module):
     """Puts a body of its own in the place of the upstream's."""
 
@@ -344,6 +379,12 @@ FAILURES: dict[str, tuple[Callable[[Kind], Any], int, str, str]] = {
     "a page of its own": (lambda _: Response.text("no such order\n", 404), 404, "no such order", ""),
     "an error in JSON": (lambda _: Response.json({"a": 1}, 429), 429, '{"a": 1}', ""),
     "an error in HTML": (lambda _: Response.html("<p>", 503), 503, "the answer is 503 Service Unavailable", ""),
+    "an encoded error": (
+        lambda _: Response(404, {"content-type": "text/plain", "content-encoding": "gzip"}, b"\x1f\x8b"),
+        404,
+        "the answer is 404 Not Found",
+        "",
+    ),
     "an error in pieces": (lambda _: Response(410, {"content-type": "text/plain"}, [b"a", b"b"]), 410, "ab", ""),
     "a long error": (
         lambda _: Response.text("x" * (QUOTED + 1), 400),
@@ -556,6 +597,34 @@ def test_a_stream_whose_first_byte_is_late_has_its_own_head_and_ticks(kind: Kind
     house.assert_nothing_left()
 
 
+@KINDS
+@pytest.mark.parametrize("way", WHOLE)
+def test_an_early_head_tells_the_time_that_was_spent_by_then(kind: Kind, way: str) -> None:
+    house = house_of(Waits(kind, WHOLE[way]), kind.word, route={"server_timing": True})
+    client = ask(house)
+    house.advance(EVERY + 0.1)
+    assert re.search(rb"Server-Timing: parked;dur=10\d\d\d\.\d\r\n", client.received)
+    house.advance(30)
+    assert got(client)[2:4] == (kind.tick * 3 + kind.body, True)
+    assert client.received.count(b"Server-Timing") == 1
+    house.assert_nothing_left()
+
+
+# What an operator does.
+
+
+@KINDS
+def test_a_request_that_an_operator_cancels_is_told_so_in_the_body(kind: Kind) -> None:
+    house = house_of(Waits(kind, WHOLE["bytes"], 1000), kind.word)
+    client = ask(house)
+    house.advance(EVERY + 0.1)
+    house.cancel(house.exchange().request.id, 409)
+    house.settle()
+    found = got(client)
+    assert (found.whole, error_in(kind, found.body)["status"]) == (True, 409)
+    house.assert_nothing_left()
+
+
 # 102.
 
 
@@ -573,6 +642,19 @@ def test_a_102_each_time_and_the_response_follows_unchanged(way: str) -> None:
     unnamed = re.compile(rb"X-Request-ID: \S+")
     assert unnamed.sub(b"", mine) == unnamed.sub(b"", other.received)
     assert house.records[0].size == plain.records[0].size
+    house.assert_nothing_left()
+
+
+def test_no_102_comes_into_a_response_that_has_begun() -> None:
+    house = house_of("reverse", "102")
+    client = ask(house)
+    house.advance(EVERY + 0.1)
+    house.upstream().answer(reply(JSON, b"Transfer-Encoding: chunked", chunked(b"[1, ")))
+    house.advance(3 * EVERY)
+    house.upstream().answer(chunked(b"2]") + b"0\r\n\r\n")
+    house.settle()
+    found = got(client)
+    assert (found.informational, found.body, found.whole) == ([102], b"[1, 2]", True)
     house.assert_nothing_left()
 
 
@@ -664,8 +746,13 @@ class Clings(Module):
 def test_nothing_is_written_to_a_client_that_left_though_its_module_cleans_up(word: str) -> None:
     house = house_of(Clings(), word)
     client = ask(house)
+    wait = house.exchange().client
+    assert isinstance(wait, LongWait)
     client.leave()
-    house.advance(3 * EVERY)
+    house.advance(EVERY + 1)
+    assert house.stages() == {"PARKED": 1}
+    assert wait.due == NEVER
+    house.advance(2 * EVERY)
     assert client.received == b""
     house.assert_nothing_left()
 
@@ -755,19 +842,21 @@ def test_an_upstream_is_asked_for_what_may_follow_an_early_head(word: str, codin
     assert b"\r\nAccept-Encoding: %b\r\n" % coding in house.upstream().received
 
 
-def test_other_routes_of_the_connection_are_not_asked_for_less() -> None:
+@pytest.mark.parametrize("plain_first", [True, False])
+def test_other_routes_of_the_connection_are_not_asked_for_less(plain_first: bool) -> None:
     house = House("reverse", modules={"/kept": "reverse"})
     kept = next(binding for binding in house.bindings if binding.path == "/kept")
     kept.keep_alive, kept.keep_alive_every, kept.at_once = "sse", EVERY, False
     client = house.connect()
-    for path in (b"/a", b"/kept", b"/b", b"/kept", b"/c"):
+    paths = (b"/a", b"/b", b"/kept", b"/c", b"/kept") if plain_first else (b"/a", b"/kept", b"/b", b"/kept", b"/c")
+    for path in paths:
         client.send(b"GET %b HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n" % path)
         house.settle()
         house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         house.settle()
     told = re.findall(rb"GET /(\w+) .*?Accept-Encoding: (\w+)", house.upstream().received, re.DOTALL)
     coding = {b"kept": b"identity"}
-    assert told == [(path, coding.get(path, b"gzip")) for path in (b"a", b"kept", b"b", b"kept", b"c")]
+    assert told == [(path[1:], coding.get(path[1:], b"gzip")) for path in paths]
 
 
 def test_the_copy_of_a_request_knows_all_that_the_first_does() -> None:
@@ -777,6 +866,69 @@ def test_the_copy_of_a_request_knows_all_that_the_first_does() -> None:
     assert (plain.id, plain.path, plain.query, plain.mark) == (request.id, "/a", "b=c", b"\r\nX: y")
     assert (plain.headers["accept-encoding"], plain.headers["x-a"]) == ("identity", "b")
     assert request.headers["accept-encoding"] == "br"
+
+
+class Takes(Module):
+    """Has the body whole, or reads it."""
+
+    def handle(self, request: Request) -> Any:
+        def taken(_request: Request, _woken: Any) -> Response:
+            return typed(JSON, request.data)
+
+        return Park(sleep(EVERY + 1), resume=taken)
+
+
+class Reads(Module):
+    async def handle(self, request: Request) -> Response:
+        await sleep(EVERY + 1)
+        return typed(JSON, await request.read())
+
+
+@pytest.mark.parametrize("module", [Takes, Reads])
+@pytest.mark.parametrize("fields", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_is_taken_whole_whatever_codings_its_client_accepts(module: Any, fields: bytes) -> None:
+    house = house_of(module(), "json")
+    client = house.connect()
+    body = b"[1,2]" if b"Length" in fields else chunked(b"[1,", b"2]") + b"0\r\n\r\n"
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n%b\r\n" % fields + body[:4])
+    house.settle()
+    client.send(body[4:])
+    house.advance(EVERY + 2)
+    assert got(client)[2:4] == (b"\n[1,2]", True)
+    house.assert_nothing_left()
+
+
+@KINDS
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_comes_first_each_client_has_a_whole_body_or_has_left(kind: Kind, seed: int) -> None:
+    chosen = Random(seed)
+    answers = [*WHOLE.values(), *(row[0] for name, row in FAILURES.items() if name != "an endless error")]
+
+    class Anything(Module):
+        blocking = chosen.random() < 0.7
+
+        async def handle(self, request: Request) -> Any:
+            await sleep(float(request.query))
+            return chosen.choice(answers)(kind)
+
+    lab = Lab(Anything, keep_alive=kind.word, keep_alive_every="1s", timeout="4s", seed=seed)
+    asked = [lab.get(f"/?{chosen.choice((0, 0.5, 1, 1, 2, 3, 4, 5))}") for _ in range(8)]
+    leaving, slow = asked[:2], asked[2:4]
+    for _ in range(12):
+        lab.advance(0.5)
+        for request in leaving:
+            if not request.done and chosen.random() < 0.3:
+                lab.disconnect(request)
+        for request in slow:
+            chosen.choice((request.slow, request.fast))()
+    for request in slow:
+        request.fast()
+    lab.advance(40)
+    for request in asked:
+        behind_its_first_byte = request.body.replace(kind.tick, b"") == halves(kind)[0]
+        assert request.left or (request.done and request.cut is behind_its_first_byte), request
+    assert len(lab.records) == len(asked)
+    assert lab.stop() == []
 
 
 def test_it_says_what_it_is_at() -> None:

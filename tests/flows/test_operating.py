@@ -116,6 +116,19 @@ def test_a_response_that_has_begun_is_cut() -> None:
     house.assert_nothing_left()
 
 
+def test_a_client_that_was_kept_waiting_reads_of_it_in_the_body() -> None:
+    house = House(Sleeps(), route={"keep_alive": "json", "keep_alive_every": "5s"})
+    client = house.get()
+    house.advance(6)
+    assert client.status == 200
+    identity = house.exchange().request.id
+    assert house.cancel(identity, 410) == {"request": identity, "status": 410}
+    house.settle()
+    assert b'"status": 410' in client.body
+    assert b"an operator cancelled the request" in client.body
+    house.assert_nothing_left()
+
+
 def test_clean_up_that_waits_on_is_given_up_after_its_grace_however_often_it_is_extended() -> None:
     class Clings(Module):
         async def handle(self, _request: Request) -> Response:

@@ -228,3 +228,21 @@ def test_diagnoses_name_the_client_behind() -> None:
     house = House(route=ON)
     house.get()
     assert repr(house.exchange().client).startswith("<Timed <ClientConnection 127.0.0.1:4000 with <Exchange")
+
+
+class Waits(Module):
+    async def handle(self, _request: Request) -> Response:
+        await sleep(20)
+        return Response.text("data: done\n\n", headers=[("content-type", "text/event-stream")])
+
+
+@pytest.mark.parametrize(("keep_alive", "expected"), [("sse", 15), ("102", 20)])
+def test_a_head_that_goes_out_early_tells_the_time_up_to_then(keep_alive: str, expected: int) -> None:
+    house = House(Waits(), route={**ON, "keep_alive": keep_alive, "keep_alive_every": "15s"})
+    house.clock = house.lot.clock = house.wheel
+    client = house.get()
+    house.advance(20)
+    final = client.received[client.received.index(b"HTTP/1.1 200") :]
+    assert re.findall(rb"Server-Timing: ([^\r]*)", final) == [b"parked;dur=%d000.0" % expected]
+    assert client.received.count(b"Server-Timing") == 1
+    assert b"data: done" in final

@@ -142,6 +142,19 @@ class AsksForBoundTicket(Module):
         return Response.json(await ticket(argument(request, "name"), timeout=60, bind=argument(request, "bind")))
 
 
+class AsksByLink(Module):
+    """Waits for whoever opens its link, which ``?link`` tells."""
+
+    link = ""
+
+    async def handle(self, request: Request) -> Response:
+        if "link" in request.query:
+            return Response.text(self.link)
+        wait = ticket(timeout=60)
+        self.link = request.ticket_url(wait, "1m", ask="Is it you?", choices={"Yes": "yes", "No": "no"})
+        return Response.json(await wait)
+
+
 class Blocker(Module):
     """Stands at the gate, on its worker."""
 

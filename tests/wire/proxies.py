@@ -95,7 +95,7 @@ class Proxy:
         if self.process.poll() is not None:
             raise AssertionError(f"the proxy ended: {self.log}")
         with contextlib.suppress(ConnectionError), Client(self.admin) as client:
-            return client.get("/healthz").status == 200
+            return client.get("/healthz").status in (200, 401)
         return False
 
     @property

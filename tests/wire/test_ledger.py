@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from asyncproxy.console.advice import RIGHT, TOO_FEW, advice
 from tests.wire.conftest import Peers
 from tests.wire.peers import Call, Client, Gate, Reply, Upstream, request, until
 from tests.wire.proxies import MODULES, Proxy
+from tests.wire.test_operators import asyncproxy
 
 SERVER = "workers = 2"
 TELL = ("Blocker", "Sleeper", "Generator", "Raises", "Forwarder", "OnThePollingThread")
@@ -129,6 +131,18 @@ def test_advice_on_a_pool_that_is_full_names_who_fills_it(proxy: Proxy) -> None:
     assert found["Who"].endswith(" of the workers' time, 1.0 s a request.")
     assert re.match(r"\d\d+ % of the requests waited more than 10 ms for workers", found["Waits"])
     assert found["Next"] == f"write workers = {found.workers} in [server], restart, and ask again."
+
+
+def test_the_program_gives_advice(proxy: Proxy) -> None:
+    with proxy.client() as client:
+        for _ in range(120):
+            client.get("/Sleeper?for=0")
+    letter = asyncproxy("advise", admin=proxy.admin)
+    assert re.match(r"Seen\s+\d+ requests ended since the start [0-9.]+ (ms|s|min) ago;\s+the\s+pool\s+has\s+2", letter)
+    assert "\nTime " in letter
+    assert re.search(r"\nNext +[a-z]", letter)
+    found = json.loads(asyncproxy("advise", "--watch", "500ms", "--json", admin=proxy.admin))
+    assert (found["verdict"], found["workers"]) == ("not enough data", 2)
 
 
 def one_get(proxy: Proxy, path: str) -> int:

@@ -1,0 +1,1 @@
+"""A purchase that waits until a human has approved of it."""

@@ -1,0 +1,1 @@
+"""Channels: GET waits for the next message, POST publishes one."""
