@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
+from asyncproxy.modules import live
 from tests.wire.browser import Page, chromium
 from tests.wire.conftest import Peers
 from tests.wire.peers import Client, Gate, free_port, request, until
@@ -341,6 +344,14 @@ def test_without_a_script_the_page_still_tells(browser: Chrome, proxy: Proxy) ->
         finally:
             browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     browser.get("about:blank")
+
+
+def test_the_wheel_and_the_sdist_carry_the_page(asyncproxy_wheel: Path, asyncproxy_sdist: Path) -> None:
+    there = {f"asyncproxy/modules/live/{file.name}" for file in Path(str(live.__file__)).parent.glob("*.*")}
+    assert {f"asyncproxy/modules/live/page.{ending}" for ending in ("html", "css", "js", "py")} < there
+    assert there <= set(ZipFile(asyncproxy_wheel).namelist())
+    with tarfile.open(asyncproxy_sdist) as sdist:
+        assert there <= {name.partition("/")[2] for name in sdist.getnames()}
 
 
 def test_a_page_of_two_thousand_is_there_at_once_and_stays_smooth(page: Page, proxy: Proxy, tmp_path: Path) -> None:
