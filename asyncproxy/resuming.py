@@ -7,6 +7,7 @@ the proxy that has the ticket does the rest; the future tells what came of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,19 @@ from weakref import ref
 import msgspec
 
 from asyncproxy.exchange.tickets import Receipt, checked_name
+from asyncproxy.exchange.waits import FutureDone
 
 if TYPE_CHECKING:
     from asyncproxy.boundaries import PollingThread, Tickets
     from asyncproxy.exchange.tickets import Once
+
+
+class Resumption(Future[Receipt]):
+    """What a resume comes to, once the polling thread has seen to it: a future that module code may await too."""
+
+    def __await__(self) -> Generator[Any, Any, Receipt]:
+        return FutureDone(self).__await__()
+
 
 _open: list[ref[Resumer]] = []
 """Those of the proxies that run, the latest last; weakly, for a lab of a test may never be closed."""
@@ -31,7 +41,7 @@ class Resumer:
         self._polling = polling
         self._tickets = tickets
         self._is_open = False
-        self._asked: deque[tuple[Future[Receipt], tuple[Any, ...]]] = deque()
+        self._asked: deque[tuple[Resumption, tuple[Any, ...]]] = deque()
         """Resumes of any thread, on their way to the polling thread."""
 
     def open(self) -> None:
@@ -52,13 +62,13 @@ class Resumer:
 
     def resume(
         self, name: str, value: Any, bind: str | None = None, by: str = "", once: Once | None = None
-    ) -> Future[Receipt]:
+    ) -> Resumption:
         """As the function `resume`, for this proxy; `by` says who resumes, `once` by what that works a single time."""
         if not self._is_open:
             raise _not_running(name)
         checked_name(name)
         json = msgspec.json.encode(value)
-        future: Future[Receipt] = Future()
+        future = Resumption()
         future.set_running_or_notify_cancel()  # nobody can take a resume back
         self._asked.append((future, (name, json, bind, by, once)))
         self._polling.deliver(self._take)
@@ -67,11 +77,13 @@ class Resumer:
         return future
 
     def _take(self) -> None:
-        """Do what was asked first, unless that was done when the proxy stopped."""
-        if self._asked:
+        """Do what was asked first, unless that was done, or refused, when the proxy stopped."""
+        try:
             future, resumed = self._asked.popleft()
-            answer = self._tickets.resume(*resumed)
-            answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
+        except IndexError:
+            return
+        answer = self._tickets.resume(*resumed)
+        answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
 
     def _refuse(self) -> None:
         with suppress(IndexError):
@@ -83,7 +95,7 @@ class Resumer:
         return f"<Resumer {'open' if self._is_open else 'closed'}, {self._tickets!r}>"
 
 
-def resume(name: str, value: Any = None, *, bind: str | None = None) -> Future[Receipt]:
+def resume(name: str, value: Any = None, *, bind: str | None = None) -> Resumption:
     """Give `value`, which JSON can hold, to the request that waits for ticket `name`. Any thread.
 
     The future tells what came of it: a `Receipt` whose `state` is ``"settled"``, or ``"remembered"`` when nobody waits

@@ -238,7 +238,7 @@ class AsyncPieces(Piecewise):
         self._iterator = iterator
 
     def _ask(self) -> None:
-        Strand(self.exchange, _next(self._iterator), self._stepped, main=True).start()
+        Strand(self.exchange, _next(self._iterator), self._stepped, main=True, inside=self._iterator).start()
 
     def _stepped(self, value: Any, error: BaseException | None) -> None:
         self.exchange.parked = None

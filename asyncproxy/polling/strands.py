@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 class Strand:
     """See the file's head. `done(value, error)` is called once, when the coroutine has returned or raised.
 
-    The *main* strand is the module's own line of code: it is told when the client leaves or time runs out.
+    The *main* strand is the module's own line of code: it is told when the client leaves or time runs out. `inside` is
+    an async generator that the coroutine only asks for its next value: where that waits, it waits.
     """
 
-    __slots__ = ("_cancelled", "_done", "_given_up", "coroutine", "exchange", "main", "parked")
+    __slots__ = ("_cancelled", "_done", "_given_up", "_inside", "coroutine", "exchange", "main", "parked")
 
-    def __init__(self, exchange: Exchange, coroutine: Coroutine[Any, Any, Any], done: Wake, *, main: bool) -> None:
+    def __init__(
+        self, exchange: Exchange, coroutine: Coroutine[Any, Any, Any], done: Wake, *, main: bool, inside: Any = None
+    ) -> None:
+        self._inside = inside
         self.exchange = exchange
         self.coroutine = coroutine
         self.main = main
@@ -134,12 +138,7 @@ class Strand:
     @property
     def frame(self) -> Any:
         """The innermost frame of the coroutine: where it waits; None while it runs or when it is over."""
-        inner: Any = self.coroutine
-        frame = None
-        while inner is not None and getattr(inner, "cr_frame", None) is not None:
-            frame = inner.cr_frame
-            inner = inner.cr_await
-        return frame
+        return _innermost(self._inside) or _innermost(self.coroutine)
 
     def spot(self) -> Spot | None:
         """The line where the coroutine waits."""
@@ -148,6 +147,15 @@ class Strand:
 
     def __repr__(self) -> str:
         return f"<Strand {getattr(self.coroutine, '__qualname__', self.coroutine)}{' (main)' if self.main else ''}>"
+
+
+def _innermost(inner: Any) -> Any:
+    """The frame of a coroutine or async generator that waits for no other; None if there is none."""
+    frame = None
+    while (found := getattr(inner, "cr_frame", None) or getattr(inner, "ag_frame", None)) is not None:
+        frame = found
+        inner = inner.cr_await if hasattr(inner, "cr_await") else inner.ag_await
+    return frame
 
 
 def close_dropped(exchange: Exchange, owners: list[Any]) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from asyncproxy.boundaries import Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
-from asyncproxy.exchange.tickets import Once, Receipt, Ticket, TicketLimits
+from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.modules.status import Status
 from asyncproxy.polling.books import Books
@@ -41,7 +40,7 @@ from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.transports import network
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.recording.access_log import AccessLog
-from asyncproxy.resuming import Resumer
+from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
@@ -223,7 +222,7 @@ class Proxy(Operated):
 
     def resume(
         self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
-    ) -> Future[Receipt]:
+    ) -> Resumption:
         """As `asyncproxy.resume`, of this proxy alone; `by` is who resumes, for whoever comes second. Any thread."""
         if self._resumer is None:
             raise RuntimeError(f"resume({name!r}): the proxy was not started")

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -16,7 +15,7 @@ from twisted.internet.defer import Deferred
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
 from asyncproxy.exchange.record import Record
-from asyncproxy.exchange.tickets import Once, Receipt, Ticket
+from asyncproxy.exchange.tickets import Once, Ticket
 from asyncproxy.links import Links
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
@@ -32,7 +31,7 @@ from asyncproxy.polling.resolving import Resolver
 from asyncproxy.polling.tally import Tally
 from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
-from asyncproxy.resuming import Resumer
+from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, place_of_links, ways
 from asyncproxy.service.hooks import Hooks
 from asyncproxy.service.proxy import request_ids, ticket_limits
@@ -228,7 +227,7 @@ class House(Operated):
 
     def resume(
         self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
-    ) -> Future[Receipt]:
+    ) -> Resumption:
         """As `asyncproxy.resume`, of this proxy alone."""
         return self.resumer.resume(name, value, bind, by, once)
 

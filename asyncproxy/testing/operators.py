@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from asyncproxy.exchange.tickets import Once, Receipt, Ticket
+from asyncproxy.exchange.tickets import Once, Ticket
 from asyncproxy.links import Links
+from asyncproxy.resuming import Resumption
 from asyncproxy.testing.lab_house import LabHouse
 
 
@@ -26,7 +26,7 @@ class OperatedLab:
 
     def resume(
         self, name: str, value: Any = None, *, bind: str | None = None, by: str = "", once: Once | None = None
-    ) -> Future[Receipt]:
+    ) -> Resumption:
         """Somebody resumes ticket `name` with `value`; see `asyncproxy.resume`, which module code finds the lab by."""
         future = self.house.resume(name, value, bind=bind, by=by, once=once)
         self._after_call()

@@ -77,7 +77,7 @@ class Channels(Module):
         heard = 0
         for resumed in [resume(name) for name in waiting]:
             try:
-                await resumed  # type: ignore[misc]  # asyncproxy makes futures awaitable
+                await resumed
                 heard += 1
             except TicketRefused:  # who waited has left
                 continue

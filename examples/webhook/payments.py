@@ -46,7 +46,7 @@ class Webhook(Module):
             return Response.text("the signature is wrong\n", 403)
         event = msgspec.json.decode(body)
         try:
-            await resume(f"payment-{event['job']}", event)  # type: ignore[misc]  # asyncproxy makes futures awaitable
+            await resume(f"payment-{event['job']}", event)
         except TicketRefused as refused:  # told twice, or nobody waits any more: to say it again would be no use
             return Response.text(f"{refused.state}: it changes nothing\n", 200)
         return Response(204)

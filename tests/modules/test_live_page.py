@@ -124,10 +124,10 @@ def test_the_page_shows_the_proxy_as_it_is() -> None:
 
 def test_figures_are_told_with_what_they_mean() -> None:
     text = Seen(html()).text
-    assert "Requests a second 1,234 7 served Latency 2.1 ms median; 99% in 500 ms" in text
+    assert "Requests a second 1,234 7 served Latency 2.1 ms median, 99% 500 ms" in text
     assert "Parked 3 hold no thread Working 0 a module runs" in text
     assert "None has been asked yet." in text
-    assert "Latency - median; none in the last seconds" in Seen(html(sample=None)).text
+    assert "Latency - median, none of late" in Seen(html(sample=None)).text
 
 
 def test_each_worker_is_shown_with_what_it_runs() -> None:

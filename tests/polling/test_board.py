@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
 
 from asyncproxy import Module, Park, Request, Response, Woken, gather, sleep, ticket
 from asyncproxy.polling.board import CHECKED, COLUMNS, LONGEST, RIPE, WRITTEN, Board, Sources
@@ -36,6 +39,20 @@ class Parks(Module):
 
     def go_on(self, request: Request, woken: Woken) -> Response:
         return Response()
+
+
+class Streams(Module):
+    async def handle(self, request: Request) -> Response:
+        async def waits() -> None:
+            await sleep(600)  # inside of it
+
+        async def pieces() -> AsyncIterator[str]:
+            yield "one"
+            if request.path == "/deep":
+                await waits()
+            await sleep(600)  # between two pieces
+
+        return Response(body=pieces())
 
 
 class Gathers(Module):
@@ -98,6 +115,16 @@ def test_a_forward_is_booked_as_upstream_s_time() -> None:
     house.advance(2)
     (row,) = looked(board_of(house))
     assert (row["waiting_for"], row["column"]) == (f"forward to {SERVER}", 4)
+
+
+@pytest.mark.parametrize(
+    ("path", "line"), [("/", "await sleep(600)  # between two pieces"), ("/deep", "await sleep(600)  # inside of it")]
+)
+def test_a_body_that_waits_between_its_pieces_is_told_with_its_own_line(path: str, line: str) -> None:
+    house = House(Streams())
+    house.get(path)
+    house.advance(2)
+    assert looked(board_of(house))[0]["source"] == line
 
 
 def test_what_waits_beside_its_own_line_is_no_row_of_its_own() -> None:

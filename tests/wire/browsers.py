@@ -17,7 +17,7 @@ import pytest
 
 from tests.wire.peers import until
 
-PATIENCE = 40.0
+PATIENCE = 20.0
 """Seconds that a command may take: a browser is slow to start."""
 
 
@@ -59,6 +59,7 @@ class Browser:
         targets = self.do("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.do("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        self.do("Emulation.setFocusEmulationEnabled", enabled=True)  # as a window in front of others has it
 
     def do(self, method: str, **params: Any) -> Any:
         """The result of a command."""
@@ -97,12 +98,21 @@ class Browser:
     def shows(self, words: str) -> None:
         """Wait until the page, or the one that comes after it, shows `words`."""
 
+        script = f"Boolean(document.body) && document.body.innerText.includes({json.dumps(words)})"
+        self._comes_to_be(script, f"the page shows {words!r}")
+
+    def focused(self, identity: str) -> None:
+        """Wait until the element of that id has the keyboard."""
+        script = f"document.hasFocus() && document.activeElement?.id === {json.dumps(identity)}"
+        self._comes_to_be(script, f"{identity} has the keyboard")
+
+    def _comes_to_be(self, script: str, what: str) -> None:
         def there() -> bool:
             with contextlib.suppress(AssertionError):  # it is just on its way from one page to the next
-                return words in self.run("document.body ? document.body.innerText : ''")
+                return bool(self.run(script))
             return False
 
-        until(there, f"the page shows {words!r}", PATIENCE)
+        until(there, lambda: f"{what}: {self.run('document.body.innerText')}", PATIENCE)
 
     def press(self, key: str) -> None:
         """Press a key, such as ``"Tab"``, ``"Enter"`` or a letter."""

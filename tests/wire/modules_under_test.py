@@ -135,6 +135,13 @@ class AsksForTicket(Module):
         return Response.json(await ticket(argument(request, "name"), timeout=60))
 
 
+class AsksForBoundTicket(Module):
+    """The same, bound to ``?bind=``."""
+
+    async def handle(self, request: Request) -> Response:
+        return Response.json(await ticket(argument(request, "name"), timeout=60, bind=argument(request, "bind")))
+
+
 class AsksByLink(Module):
     """Waits for whoever opens its link, which ``?link`` tells."""
 

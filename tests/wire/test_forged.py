@@ -112,9 +112,11 @@ def test_people_log_in_by_keyboard_and_give_orders(tmp_path: Path, reactor_name:
     proxy = Proxy(tmp_path, reactor_name, f'{token}\n[[route]]\nmodule = "status"\n')
     try:
         browser.open(f"http://localhost:{proxy.admin}/status")
+        browser.focused("token")
         for key in (*"secre", "Enter"):
             browser.press(key)
         browser.shows("That is not the token.")
+        browser.focused("token")
         for key in (*"secret", "Enter"):
             browser.press(key)
         browser.shows("Parked requests")

@@ -51,8 +51,8 @@ export class Figures {
 
   showLatency(sample) {
     const [p50, p99] = sample === null ? [null, null] : [this.of(sample, "p50_s"), this.of(sample, "p99_s")];
-    if (p50 === null) setFigure("latency", "-", "median; none in the last seconds");
-    else setFigure("latency", brief(p50), `median; 99% in ${brief(p99)}`);
+    if (p50 === null) setFigure("latency", "-", "median, none of late");
+    else setFigure("latency", brief(p50), `median, 99% ${brief(p99)}`);
   }
 
   showStage(stage, count) {

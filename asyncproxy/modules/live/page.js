@@ -90,7 +90,7 @@ function connected(state, ...words) {
 
 setInterval(() => {
   const silent = performance.now() - heard;
-  if (find("connection").dataset.state === "live" && silent > SILENCE) connected("lost", `no news for ${lasting(silent / 1000)}`);
+  if (find("connection").dataset.state === "live" && silent > SILENCE) connected("lost", "no news from it");
 }, 1000);
 
 // What people do.

@@ -63,7 +63,7 @@ def _figures(view: Mapping[str, Any]) -> Iterable[str]:
     sample = view["sample"]
     rate, p50, p99 = sample[1:4] if sample else (None, None, None)
     yield _figure("rate", "Requests a second", "-" if rate is None else f"{rate:,.0f}", f"{view['served']:,} served")
-    words = "median; none in the last seconds" if p99 is None else f"median; 99% in {brief(p99)}"
+    words = "median, none of late" if p99 is None else f"median, 99% {brief(p99)}"
     yield _figure("latency", "Latency", "-" if p50 is None else brief(p50), words)
     for stage, count in view["stages"].items():
         yield _figure(stage.lower(), stage.capitalize(), f"{count:,}", _STAGES.get(stage, ""), some=count > 0)
@@ -140,9 +140,9 @@ def _row(row: Mapping[str, Any], now: float) -> str:
         ("until", until),
         (
             "request",
-            f"{_code(row['method'] + ' ' + row['path'])} <small>{escape(row['client'])} {escape(row['id'])}</small>",
+            f"{_code(row['method'] + ' ' + row['path'])} {_small(row['client'], row['id'])}",
         ),
-        ("module", f"{escape(row['module'])} <small>{escape(row['route'])}</small>"),
+        ("module", f"{escape(row['module'])} {_small(row['route'])}"),
         ("time", _bar(row, now)),
     )
     return f'<tr role="row">{"".join(f"""<td role="cell" class="{kind}">{html}</td>""" for kind, html in cells)}</tr>'
@@ -165,13 +165,19 @@ def _bar(row: Mapping[str, Any], now: float) -> str:
     )
 
 
+def _small(*texts: str) -> str:
+    return f"<small>{' '.join(f'<span>{escape(text)}</span>' for text in texts)}</small>"
+
+
 def _code(text: str) -> str:
     return f"<code>{escape(text)}</code>" if text else ""
 
 
 def brief(seconds: float) -> str:
     """A duration that may be short."""
-    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else lasting(seconds)
+    if seconds >= 0.9995:
+        return lasting(seconds)
+    return f"{seconds * 1000:.2g} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
 
 
 def lasting(seconds: float) -> str:

@@ -104,7 +104,7 @@ export class Rows {
     const passed = element("td", { role: "cell", class: "for" });
     const { bar, parts } = this.makeBar();
     const cell = (kind, ...children) => element("td", { role: "cell", class: kind }, ...children);
-    const small = (...words) => element("small", {}, words.join(" "));
+    const small = (...words) => element("small", {}, ...words.flatMap((word) => [element("span", {}, word), " "]));
     const line = element("tr", { role: "row", tabindex: "-1", "data-key": row.key },
       passed,
       cell("at", code(row.at), " ", code(row.source)),

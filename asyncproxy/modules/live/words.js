@@ -11,7 +11,9 @@ export function lasting(seconds) {
 }
 
 export function brief(seconds) {
-  return seconds < 0.9995 ? `${Number((seconds * 1000).toPrecision(3))} ms` : lasting(seconds);
+  if (seconds >= 0.9995) return lasting(seconds);
+  const thousandths = seconds * 1000;
+  return `${thousandths < 9.95 ? Number(thousandths.toPrecision(2)) : Math.round(thousandths)} ms`;
 }
 
 const numbers = new Intl.NumberFormat("en");
