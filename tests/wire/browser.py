@@ -29,8 +29,11 @@ ARGUMENTS = (
 
 
 @contextlib.contextmanager
-def chromium(directory: Path) -> Iterator[Chrome]:
-    """A browser with its profile in `directory`; without one the test is skipped; under CI=true it fails."""
+def chromium(directory: Path, *names: str) -> Iterator[Chrome]:
+    """A browser with its profile in `directory`; without one the test is skipped; under CI=true it fails.
+
+    `names` are host names that it takes for 127.0.0.1.
+    """
     paths = {name: shutil.which(name) for name in PROGRAMS}
     for name, path in paths.items():
         if path is None:
@@ -39,7 +42,8 @@ def chromium(directory: Path) -> Iterator[Chrome]:
     options = ChromeOptions()
     options.binary_location = str(paths["chromium"])
     options.page_load_strategy = "eager"
-    for argument in (*ARGUMENTS, f"--user-data-dir={directory}"):
+    rules = ",".join(f"MAP {name} 127.0.0.1" for name in names)
+    for argument in (*ARGUMENTS, f"--user-data-dir={directory}", f"--host-resolver-rules={rules}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = Chrome(options=options, service=Service(str(paths["chromedriver"])))

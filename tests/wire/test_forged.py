@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.wire.browsers import Browser
+from tests.wire.browser import Chrome, Keys, chromium
 from tests.wire.conftest import Peers
-from tests.wire.peers import Call
+from tests.wire.peers import Call, until
 from tests.wire.proxies import Proxy
 from tests.wire.test_operators import configuration, held
 
@@ -18,7 +19,7 @@ __all__ = ["configuration"]
 pytestmark = pytest.mark.timeout(180)
 EVIL = "evil.test"
 
-TRIES = """(async () => {
+TRIES = """return (async () => {
     const orders = %s;
     const tried = [];
     for (const [url, body] of orders) {
@@ -34,7 +35,7 @@ TRIES = """(async () => {
     }
     return tried;
 })()"""
-FORM = """(async () => {
+FORM = """return (async () => {
     const [url, body, origin] = %s;
     const frame = document.createElement("iframe");
     frame.name = "target";
@@ -49,13 +50,28 @@ FORM = """(async () => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    browser = Browser(EVIL)
-    yield browser
-    browser.close()
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("browser"), EVIL) as browser:
+        yield browser
 
 
-def test_a_page_of_another_site_gives_no_order(proxy: Proxy, peers: Peers, browser: Browser) -> None:
+def run(browser: Chrome, script: str) -> Any:
+    """What `script` returns in the page, a promise's value if it is one."""
+    return browser.execute_script(script)  # type: ignore[no-untyped-call]
+
+
+def text(browser: Chrome) -> str:
+    return str(run(browser, "return document.body?.innerText ?? ''"))
+
+
+def types(browser: Chrome, token: str) -> None:
+    """Type `token` where the keyboard is, in the form, and send it."""
+    focused = "return document.activeElement?.id === 'token' && document.activeElement.value === ''"
+    until(lambda: run(browser, focused), "the form has the keyboard")
+    browser.switch_to.active_element.send_keys(token, Keys.ENTER)
+
+
+def test_a_page_of_another_site_gives_no_order(proxy: Proxy, peers: Peers, browser: Chrome) -> None:
     def page(call: Call) -> None:
         call.answer(b"<!doctype html><body>win a prize", "200 OK", "Content-Type: text/html")
 
@@ -68,13 +84,13 @@ def test_a_page_of_another_site_gives_no_order(proxy: Proxy, peers: Peers, brows
             (f"{admin}/requests/{identity}/cancel", "{}"),
             (f"{admin}/requests/{identity}/extend", '{"by": "1d"}'),
         ]
-        browser.open(f"http://{EVIL}:{peers.one.port}/")
+        browser.get(f"http://{EVIL}:{peers.one.port}/")
         before = proxy.log.count("Operator ")
-        tried = browser.run(TRIES % json.dumps(orders))
+        tried = run(browser, TRIES % json.dumps(orders))
         assert "sent" in tried
         for origin in ("page", "null"):
             for url, body in orders:
-                browser.run(FORM % json.dumps([url, body, origin]))
+                run(browser, FORM % json.dumps([url, body, origin]))
         refused = proxy.log.count("Operator ") - before
         assert refused >= len(orders) * 4, proxy.log
         lines = [line for line in proxy.log.splitlines() if "Operator " in line][before:]
@@ -85,45 +101,42 @@ def test_a_page_of_another_site_gives_no_order(proxy: Proxy, peers: Peers, brows
         client.close()
 
 
-def test_a_name_that_was_made_to_point_here_gives_no_order(proxy: Proxy, browser: Browser) -> None:
-    browser.open(f"http://{EVIL}:{proxy.admin}/healthz")  # for the browser, all of it is one origin now
-    answer = browser.run(
-        'fetch("/drain", {method: "POST", headers: {"Content-Type": "application/json"}, body: "{}"})'
-        ".then(async (reply) => [reply.status, (await reply.json()).error])"
+def test_a_name_that_was_made_to_point_here_gives_no_order(proxy: Proxy, browser: Chrome) -> None:
+    browser.get(f"http://{EVIL}:{proxy.admin}/healthz")  # for the browser, all of it is one origin now
+    answer = run(
+        browser,
+        'return fetch("/drain", {method: "POST", headers: {"Content-Type": "application/json"}, body: "{}"})'
+        ".then(async (reply) => [reply.status, (await reply.json()).error])",
     )
     assert answer[0] == 421
     assert f'Host "{EVIL}:{proxy.admin}" is not this listener' in answer[1]
 
 
-def test_our_own_page_gives_orders(proxy: Proxy, browser: Browser) -> None:
+def test_our_own_page_gives_orders(proxy: Proxy, browser: Chrome) -> None:
     with held(proxy) as (client, identity):
         for host, status in (("localhost", 200), ("127.0.0.1", 404)):
-            browser.open(f"http://{host}:{proxy.admin}/healthz")
+            browser.get(f"http://{host}:{proxy.admin}/healthz")
             script = (
-                f'fetch("/requests/{identity}/cancel", {{method: "POST", body: "{{}}", '
+                f'return fetch("/requests/{identity}/cancel", {{method: "POST", body: "{{}}", '
                 'headers: {"Content-Type": "application/json"}}).then((reply) => reply.status)'
             )
-            assert browser.run(script) == status
+            assert run(browser, script) == status
         assert client.reply().status == 503
 
 
-def test_people_log_in_by_keyboard_and_give_orders(tmp_path: Path, reactor_name: str, browser: Browser) -> None:
+def test_people_log_in_by_keyboard_and_give_orders(tmp_path: Path, reactor_name: str, browser: Chrome) -> None:
     token = 'token = "secret"'  # the end of the table before
     proxy = Proxy(tmp_path, reactor_name, f'{token}\n[[route]]\nmodule = "status"\n')
     try:
-        browser.open(f"http://localhost:{proxy.admin}/status")
-        browser.focused("token")
-        for key in (*"secre", "Enter"):
-            browser.press(key)
-        browser.shows("That is not the token.")
-        browser.focused("token")
-        for key in (*"secret", "Enter"):
-            browser.press(key)
-        browser.shows("Parked requests")
-        assert browser.run("document.cookie") == ""
-        browser.open(f"http://localhost:{proxy.admin}/healthz")
-        script = 'fetch("/drain", {method: "POST", body: "{}", headers: {"Content-Type": "application/json"}})'
-        assert browser.run(f"{script}.then((reply) => reply.status)") == 202
+        browser.get(f"http://localhost:{proxy.admin}/status")
+        types(browser, "secre")
+        until(lambda: "That is not the token." in text(browser), lambda: text(browser))
+        types(browser, "secret")
+        until(lambda: "Parked requests" in text(browser), lambda: text(browser))
+        assert run(browser, "return document.cookie") == ""
+        browser.get(f"http://localhost:{proxy.admin}/healthz")
+        script = 'return fetch("/drain", {method: "POST", body: "{}", headers: {"Content-Type": "application/json"}})'
+        assert run(browser, f"{script}.then((reply) => reply.status)") == 202
         assert proxy.process.wait(20) == 0, proxy.log
         assert "secret" not in proxy.log
     finally:
