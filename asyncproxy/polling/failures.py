@@ -25,6 +25,8 @@ def log_failure(exchange: Exchange, error: BaseException) -> None:
 
     Words only go into the event: it may be kept, and a traceback would keep the exchange.
     """
+    if isinstance(error, ProxyError):
+        error.__traceback__ = None  # nobody reads it; its frames hold the error, and the exchange with it
     if isinstance(error, (Cancelled, ClientGone, Overloaded)):
         return
     who = exchange.title()
