@@ -36,7 +36,8 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 def test_the_wheel_has_every_file_of_ours_and_makes_no_package_of_twisteds_folders(asyncproxy_wheel: Path) -> None:
     names = set(contents(asyncproxy_wheel))
-    ours = {str(file.relative_to(ROOT)) for file in (ROOT / "asyncproxy").rglob("*.py")} | {"asyncproxy/py.typed"}
+    files = [file for file in (ROOT / "asyncproxy").rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    ours = {str(file.relative_to(ROOT)) for file in files}
     assert {name for name in names if name.startswith("asyncproxy/")} == ours
     assert {name for name in names if name.startswith("twisted/")} == {"twisted/plugins/asyncproxy_dropin.py"}
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"asyncproxy", "twisted"}
