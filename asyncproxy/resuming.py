@@ -13,9 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-import msgspec
-
-from asyncproxy.exchange.tickets import Receipt, checked_name
+from asyncproxy.exchange.tickets import Receipt, checked_name, json_of
 from asyncproxy.exchange.waits import FutureDone
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ class Resumer:
         if not self._is_open:
             raise _not_running(name)
         checked_name(name)
-        json = msgspec.json.encode(value)
+        json = json_of(value)
         future = Resumption()
         future.set_running_or_notify_cancel()  # nobody can take a resume back
         self._asked.append((future, (name, json, bind, by, once)))

@@ -234,7 +234,7 @@ class Proxy(Operated):
 
     def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
         """See `Request.ticket_url`, which asks for it. Any thread."""
-        return origin_of_links(self.settings, self.addresses) + self.links.make(ticket, expires, **asked)
+        return origin_of_links(self.settings, self.addresses, self.bindings) + self.links.make(ticket, expires, **asked)
 
     # Another configuration.
 
@@ -255,6 +255,8 @@ class Proxy(Operated):
     def take(self, settings: Settings, bindings: list[Bound], upstreams: Upstreams) -> None:
         """From now on requests find these; for `reloading`, which has made them ready."""
         former, self.bindings = self.bindings, bindings
+        if settings.tickets.keys != self.settings.tickets.keys:  # without any, the one that was made is kept
+            self.links.sign_with(settings.tickets.keys)
         self.settings = settings
         self.lot.limit = settings.server.max_parked
         self.tickets.limit(ticket_limits(settings))
