@@ -75,7 +75,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 def resume_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``resume``."""
-    parser.add_argument("name", metavar="NAME", help="the ticket")
+    parser.add_argument("name", metavar="NAME", type=_name, help="the ticket")
     parser.add_argument(
         "value", metavar="VALUE", nargs="*", help="JSON, or key=value pairs that make an object; true without any"
     )
@@ -173,6 +173,16 @@ def _status(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 400 <= int(text) <= 599):
         raise argparse.ArgumentTypeError(f'"{text}" is no status: write a number from 400 to 599')
     return int(text)
+
+
+def _name(text: str) -> str:
+    """What can be in a path; all else about a name is the proxy's to say."""
+    try:
+        if text and text.encode():
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no name of a ticket: write it as ps shows it")
 
 
 def _duration(text: str) -> str:

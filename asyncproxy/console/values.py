@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,13 @@ def value_of(words: Sequence[str]) -> Any:
 
     A pair's value is what it is as JSON, or else text. Raises ValueError, with what to write, for anything else.
     """
+    try:
+        return _value(words)
+    except RecursionError:
+        raise ValueError("the value is nested too deep") from None
+
+
+def _value(words: Sequence[str]) -> Any:
     if not words:
         return True
     if len(words) == 1:
@@ -45,7 +53,13 @@ def _json_or_text(text: str) -> Any:
 
 
 def _json(text: str) -> Any:
-    return json.loads(text, parse_constant=_not_json)
+    return json.loads(text, parse_constant=_not_json, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    """A number with a point or an exponent; one that is too large would be sent as Infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else _not_json(text)
 
 
 def _not_json(name: str) -> Any:

@@ -138,6 +138,7 @@ def test_where_the_proxy_is_is_said_before_or_behind_the_subcommand_or_in_the_en
         ("ps x", "unrecognized arguments: x"),
         ("resume", "required: NAME"),
         ("resume n yes", "is not JSON"),
+        ("resume \udcff 1", "is no name of a ticket"),
         ("resume n a=1 --bidn d", "unrecognized arguments: --bidn d"),
         ("cancel a --status 200", "write a number from 400 to 599"),
         ("extend a 5", '"5" has no unit'),
@@ -155,6 +156,14 @@ def test_a_line_that_says_nothing_of_use_ends_with_2(
     said = capsys.readouterr().err
     assert why in said
     assert "secret" not in said
+    assert not asked
+
+
+def test_a_ticket_has_a_name(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["resume", "", "1"])
+    assert ended.value.code == 2
+    assert "'' is no name of a ticket" in capsys.readouterr().err
     assert not asked
 
 
