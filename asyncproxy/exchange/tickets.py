@@ -103,8 +103,8 @@ class Ticket(Wait[Any]):
     __slots__ = ("bind", "default", "name", "timeout")
 
     def __init__(self, name: str | None, timeout: float | None, default: Any, bind: str | None) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"ticket(timeout={timeout!r}): seconds must be more than 0")
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+            raise ValueError(f"ticket(timeout={timeout!r}): seconds must be more than 0, and a number")
         if bind is not None and not (isinstance(bind, str) and bind):
             raise ValueError(f"ticket(bind={bind!r}): give the digest as text")
         self.name = secrets.token_urlsafe(18) if name is None else checked_name(name)
