@@ -65,8 +65,12 @@ class Status(Module):
         """For people."""
         return Response.html(page(self.proxy.overview(ROWS), operate=self.operate), headers=HEADERS)
 
-    def events(self, _request: Request) -> Response:
+    def events(self, request: Request) -> Response:
         """What has changed, as it changes: for the page."""
+        try:
+            check_origin(request)  # pages of other sites cannot read it, but could take all places
+        except NotAllowed as why:
+            return admin_calls.failed(why.status, why.words)
         if self.proxy.onlookers.full:
             return Response.text("503 Service Unavailable: too many look already; close a page\n", 503)
         return Response(200, events.HEADERS, events.events(self.proxy.onlookers))
