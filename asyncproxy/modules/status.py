@@ -30,6 +30,8 @@ class Status(Module):
 
     blocking = False
     whole_body = False
+    stays = False
+    """Whether a drain does not wait for it: it is the admin listener's."""
     token: str | None = None
     hosts: list[str] = []
     operate: bool = False
@@ -73,7 +75,11 @@ class Status(Module):
             return admin_calls.failed(why.status, why.words)
         if self.proxy.onlookers.full:
             return Response.text("503 Service Unavailable: too many look already; close a page\n", 503)
-        return Response(200, events.HEADERS, events.events(self.proxy.onlookers))
+        return Response(200, events.HEADERS, events.events(self.proxy.onlookers, self._over))
+
+    def _over(self) -> bool:
+        """Whether onlookers have to go: a drain waits for them, but not for those of the admin listener."""
+        return self.proxy.draining and not self.stays
 
     def status(self, request: Request) -> Response:
         """For programs."""

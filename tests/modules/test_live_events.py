@@ -90,6 +90,15 @@ def test_who_leaves_is_no_onlooker_any_more() -> None:
     assert lab.get("/status/events").status == 200
 
 
+def test_a_drain_does_not_wait_for_onlookers_on_a_route() -> None:
+    lab = made()
+    stream = lab.get("/status/events")
+    lab.advance(2)
+    assert lab.drain(30) == []
+    assert stream.text.count("event: begin") == 1
+    assert repr(lab.onlookers).startswith("<Onlookers 0 of 16")
+
+
 def test_a_page_of_another_site_takes_no_place() -> None:
     lab = made()
     for fields in (
