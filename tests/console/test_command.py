@@ -194,7 +194,8 @@ class Listener(ThreadingHTTPServer):
                 self.end_headers()
                 self.wfile.write(said)
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *_: Any) -> None:
                 """Nothing."""
