@@ -75,7 +75,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 def resume_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``resume``."""
-    parser.add_argument("name", metavar="NAME", help="the ticket")
+    parser.add_argument("name", metavar="NAME", type=_name, help="the ticket")
     parser.add_argument(
         "value", metavar="VALUE", nargs="*", help="JSON, or key=value pairs that make an object; true without any"
     )
@@ -85,7 +85,7 @@ def resume_arguments(parser: argparse.ArgumentParser) -> None:
 
 def resume(admin: Admin, args: argparse.Namespace) -> int:
     """Settle a ticket."""
-    path = f"/tickets/{_segment(args, args.name)}"
+    path = f"/tickets/{quote(args.name, safe='')}"
     if args.bind is not None:
         path += f"?bind={_segment(args, args.bind)}"
     try:
@@ -164,7 +164,7 @@ def print_json(value: Any) -> None:
 
 
 def _segment(args: argparse.Namespace, text: str) -> str:
-    """What was typed as a name, as it stands in a path."""
+    """What was typed, as it stands in a path; words behind an option come here without argparse's look at them."""
     try:
         segment = quote(text, safe="")
     except UnicodeEncodeError:  # bytes on the command line that are no text
@@ -187,6 +187,16 @@ def _status(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 400 <= int(text) <= 599):
         raise argparse.ArgumentTypeError(f'"{text}" is no status: write a number from 400 to 599')
     return int(text)
+
+
+def _name(text: str) -> str:
+    """What can be in a path; all else about a name is the proxy's to say."""
+    try:
+        if text and text.encode():
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no name of a ticket: write it as ps shows it")
 
 
 def _duration(text: str) -> str:

@@ -15,6 +15,13 @@ def value_of(words: Sequence[str]) -> Any:
 
     A pair's value is what it is as JSON, or else text. Raises ValueError, with what to write, for anything else.
     """
+    try:
+        return _value(words)
+    except RecursionError:
+        raise ValueError("the value is nested too deep") from None
+
+
+def _value(words: Sequence[str]) -> Any:
     if not words:
         return True
     if len(words) == 1:
@@ -49,13 +56,11 @@ def _json_or_text(text: str) -> Any:
 
 
 def _json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_not_json, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return json.loads(text, parse_constant=_not_json, parse_float=_finite)
 
 
 def _finite(text: str) -> float:
+    """A number with a point or an exponent; one that is too large would be sent as Infinity."""
     number = float(text)
     return number if math.isfinite(number) else _not_json(text)
 

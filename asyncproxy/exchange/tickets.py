@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from asyncproxy.exchange.errors import Overloaded, ProxyError
 from asyncproxy.exchange.waits import Wait
 
@@ -134,6 +136,18 @@ def checked_name(name: object) -> str:
         f"{name!r:.80} is no name of a ticket: it is 1 to {NAME_LIMIT} characters, none of them a control character "
         "or half a surrogate pair"
     )
+
+
+def json_of(value: Any) -> bytes:
+    """`value` as JSON. Raises TypeError for what JSON cannot hold; a number that is none would become null."""
+    json = msgspec.json.encode(value)
+    rest = [msgspec.to_builtins(value)] if b"null" in json else []
+    while rest:
+        part = rest.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            raise TypeError(f"{part!r} is no value for a ticket: JSON has no such number")
+        rest += part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+    return json
 
 
 class Holder(Protocol):

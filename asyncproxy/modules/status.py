@@ -25,7 +25,7 @@ class Status(Module):
 
     With `token` set, requests must carry ``Authorization: Bearer TOKEN``, or the cookie that ``/login`` gives for it.
     With `operate`, as on the admin listener, there are also the calls of `admin_calls`, for requests whose Host is the
-    admin listener's own or one of `hosts`.
+    admin listener's own or one of `hosts`; over a ``unix:`` socket any will do.
     """
 
     blocking = False
