@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, NoReturn
+
+_SHOWN: Final = 100
 
 
 def value_of(words: Sequence[str]) -> Any:
@@ -27,8 +29,9 @@ def _value(words: Sequence[str]) -> Any:
             return _json(words[0])
         except ValueError:
             if "=" not in words[0]:
+                word = words[0] if len(words[0]) <= _SHOWN else f"{words[0][:_SHOWN]}..."
                 raise ValueError(
-                    f"{words[0]!r} is not JSON; write '\"{words[0]}\"' for text, or key=value for an object"
+                    f"{word!r} is not JSON; write '\"{word}\"' for text, or key=value for an object"
                 ) from None
     return _object(words)
 
@@ -62,5 +65,5 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _not_json(text)
 
 
-def _not_json(name: str) -> Any:
+def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

@@ -191,7 +191,7 @@ class Proxy(Operated):
         admin = self.settings.admin
         assert admin is not None
         module = Status(token=admin.token, hosts=list(admin.hosts), operate=True)
-        module.proxy = self
+        module.proxy, module.stays = self, True
         return Bound(Route(path="/", module="status"), module)
 
     @property
