@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 from asyncproxy.configuration import load
 from asyncproxy.testing import Lab
 from examples.demo.relay import Relay
+from examples.llm_gateway.gateway import Gateway
 from examples.llm_gateway.model import Model
 from examples.webhook.payments import signature
 
@@ -167,6 +168,27 @@ def test_beyond_what_may_wait_a_prompt_is_refused(example: Callable[[str], Lab])
     for request in requests[:-1]:
         lab.disconnect(request)
     assert not lab.module.lines
+
+
+def test_a_long_prompt_hears_comments_in_line_too(example: Callable[[str], Lab]) -> None:
+    lab = example("llm_gateway")
+    requests = [prompt(lab, letter * 200_000) for letter in "ab"]
+    lab.advance(16)
+    assert [request.text for request in requests] == [COMMENT] * 2
+    for number in range(2):
+        asked = lab.upstream("model")
+        assert len(asked.requests[number].body) > 200_000
+        asked.answer(headers={"content-type": "text/event-stream"}, body=b"data: x\n\n")
+    assert [request.text for request in requests] == [COMMENT + "data: x\n\n"] * 2
+
+
+def test_a_prompt_is_served_where_nobody_may_wait() -> None:
+    lab = Lab(Gateway, upstream="http://model", settings={"key": "secret", "waiting": 0})
+    first, second = prompt(lab, "1"), prompt(lab, "2")
+    assert second.status == 429
+    lab.upstream().answer(json={"said": "yes"})
+    assert first.json() == {"said": "yes"}
+    assert lab.stop() == []
 
 
 def test_a_model_s_refusal_is_told_and_the_next_prompt_has_its_turn(example: Callable[[str], Lab]) -> None:

@@ -178,7 +178,8 @@ def _shares(requests: Requests) -> Iterator[tuple[str, str]]:
 def _load(seen: Span) -> tuple[str, str]:
     if not seen.worker_seconds:
         return "Workers", "nothing needed one; plain forwarding never does."
-    work = f"{seen.load:.2f} erlangs of work (seconds of work each second)"
+    erlangs = f"{seen.load:.2f}" if seen.load >= 0.01 else "less than 0.01"
+    work = f"{erlangs} erlangs of work (seconds of work each second)"
     return "Workers", f"they had {work}, so each was busy {_share(seen.busy)} of the time."
 
 
@@ -257,8 +258,11 @@ def _too_few(seen: Span, workers: int) -> Iterator[tuple[str, str]]:
         now = f"a turn has to wait with a probability of {_odds(seen.workers, seen)}, and {_share(BOUND)} is the bound"
         why = f"{now}; with {workers} it is {_odds(workers, seen)}"
     yield "Verdict", f"Too few workers: {why}."
-    computes = _long_turns(seen) and _looks_like_computing(seen)
-    first = "find out whether that module computes; if it does not, " if computes else ""
+    first = ""
+    if seen.stalled and seen.all.ended < ENOUGH:
+        first = "find out why those turns don't end: a call without a time-out keeps all workers, however many; then, "
+    elif _long_turns(seen) and _looks_like_computing(seen):
+        first = "find out whether that module computes; if it does not, "
     yield "Next", f"{first}write workers = {workers} in [server], restart, and ask again."
 
 
@@ -308,4 +312,6 @@ def _lasting(seconds: float) -> str:
             return f"{seconds / size:.1f} {unit}"
     if seconds >= 1:
         return f"{seconds:.1f} s"
+    if 0 < seconds < 0.0001:
+        return "less than 0.1 ms"
     return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -89,18 +90,20 @@ def span(now: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> Spa
     """
     try:
         return _span(now, before)
-    except (KeyError, TypeError, AttributeError) as why:
+    except (KeyError, TypeError, AttributeError, ValueError) as why:
+        if isinstance(why, NotComparable):
+            raise
         words = f"this is no status of a proxy that can be advised ({why} is not as expected)"
         raise NotComparable(f"{words}: is it /status.json, of this version?") from None
 
 
 def _span(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> Span:
     def grown(key: str) -> float:
-        return float(now[key]) - (float(before[key]) if before is not None else 0.0)
+        return _figure(now, key) - (_figure(before, key) if before is not None else 0.0)
 
-    seconds = grown("uptime_s")
-    if seconds <= 0:
-        raise NotComparable("the proxy was started anew between the two looks: ask again")
+    seconds, workers = grown("uptime_s"), now["workers"]["total"]
+    if type(workers) is not int or workers < 1 or (before is None and seconds <= 0):
+        raise ValueError(f"{workers!r} workers since {seconds:g} s")
     everything, by_module = Requests(), dict[str, Requests]()
     former = before["routes"] if before is not None else {}
     for label, row in now["routes"].items():
@@ -108,13 +111,23 @@ def _span(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> Span:
             requests.add(row)
             if label in former:
                 requests.add(former[label], -1)
+    if seconds <= 0 or grown("cpu_seconds") < 0 or everything.ended < 0:  # what only grows has not
+        raise NotComparable("the proxy was started anew between the two looks: ask again")
     return Span(
         seconds,
         before is None,
-        now["workers"]["total"],
+        workers,
         max(0.0, grown("worker_seconds")),
-        max(0.0, grown("cpu_seconds")),
+        grown("cpu_seconds"),
         everything,
         by_module,
-        now["stalled"],
+        [{"module": turn["module"], "for_s": _figure(turn, "for_s"), "at": turn["at"]} for turn in now["stalled"]],
     )
+
+
+def _figure(found: Mapping[str, Any], key: str) -> float:
+    """A figure that is one. Raises KeyError, TypeError, ValueError."""
+    figure = float(found[key])
+    if not (0 <= figure < math.inf):
+        raise ValueError(f"{key} {found[key]}")
+    return figure

@@ -19,6 +19,7 @@ WRONG_KIND: Final = 502
 """The status that is told instead of a 200 whose body cannot follow the early head."""
 _UNTOLD: Final = b"\r\nCache-Control: no-store\r\nX-Accel-Buffering: no"
 _ACCEPTS: Final = re.compile(rb"(?i:\r\naccept-encoding:)[^\r]*")
+_PARTIAL: Final = re.compile(rb"(?i:\r\n(?:if-none-match|if-modified-since|if-range|range):)[^\r]*")
 _NOT_MISSED: Final = frozenset((b"content-type", b"content-length", b"cache-control", b"date", b"via"))
 
 
@@ -85,6 +86,9 @@ def late_fields(block: bytes) -> list[str]:
     return sorted(name.decode("latin-1") for name in names - _NOT_MISSED)
 
 
-def unencoded(block: bytes) -> bytes:
-    """A request's `block`, asking for no content coding: an early head cannot tell which one its body has."""
-    return _ACCEPTS.sub(b"\r\nAccept-Encoding: identity", block)
+def asking_plainly(method: str, block: bytes) -> bytes:
+    """A request's `block`, asking for nothing that an early head cannot tell of: a content coding; of a GET, a part of
+    the body, or that there is none because the client has it (RFC 9110 sections 13.1 and 14.2).
+    """
+    plain = _ACCEPTS.sub(b"\r\nAccept-Encoding: identity", block)
+    return _PARTIAL.sub(b"", plain) if method == "GET" else plain

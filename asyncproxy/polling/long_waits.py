@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Client, Producer
-from asyncproxy.exchange.early_head import EARLY_HEADS, WRONG_KIND, late_fields, media_type, unencoded
+from asyncproxy.exchange.early_head import EARLY_HEADS, WRONG_KIND, asking_plainly, late_fields, media_type
 from asyncproxy.exchange.forwarding import split_block
 from asyncproxy.exchange.lifecycle import ENDED
 from asyncproxy.exchange.messages import Request
@@ -41,7 +41,7 @@ def keep_alive(exchange: Exchange) -> None:
     binding, request = exchange.binding, exchange.request
     if request.method == "HEAD" or (binding.keep_alive == "102" and request.minor == 0):
         return
-    if binding.keep_alive in EARLY_HEADS and b"accept-encoding" in request.passed.lower():
+    if binding.keep_alive in EARLY_HEADS:
         exchange.request = _asking_plainly(request)
     exchange.client = wait = LongWait(exchange, binding.keep_alive, binding.keep_alive_every)
     exchange.forwards.append(wait)
@@ -272,8 +272,14 @@ def _arrives(request: Request) -> bool:
 
 
 def _asking_plainly(request: Request) -> Request:
-    """`request`, asking for no content coding. Another one, for a connection looks at its own again."""
+    """`request`, asking for nothing that an early head cannot tell of.
+
+    Another one if it did, for a connection looks at its own again.
+    """
+    block = asking_plainly(request.method, request.block)
+    if block == request.block:
+        return request
     plain = copy(request)
-    plain.block, plain.passed = unencoded(request.block), unencoded(request.passed)
+    plain.block, plain.passed = block, asking_plainly(request.method, request.passed)
     plain.onward = None
     return plain

@@ -68,8 +68,9 @@ class Gateway(Module):
         user = request.headers.get("x-user")
         if not user:
             return Response.json({"error": "say who you are, in X-User"}, 401)
+        await request.read()  # while a body is on its way its client gets no comments
         line = self.lines.setdefault(user, Line(self.at_once))
-        if len(line.waiting) >= self.waiting:
+        if not line.free and len(line.waiting) >= self.waiting:
             return Response.json({"error": f"{self.waiting} of your prompts wait already"}, 429)
         turn = line.join()
         try:

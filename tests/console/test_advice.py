@@ -225,7 +225,47 @@ def test_a_restart_between_two_looks_is_told() -> None:
         advice(status(uptime_s=3.0), status(uptime_s=3000.0))
 
 
-@pytest.mark.parametrize("found", [{}, {"workers": 5}, [], "<html>", None, {**status(), "routes": None}])
+def test_a_restart_is_told_though_the_new_process_is_the_older_by_now() -> None:
+    with pytest.raises(NotComparable, match="started anew between the two looks: ask again"):
+        advice(status(row(ended=10), uptime_s=58.0), status(row(ended=500), uptime_s=5.0))
+    with pytest.raises(NotComparable, match="started anew between the two looks: ask again"):
+        advice(status(uptime_s=58.0, cores=0.01), status(uptime_s=5.0, cores=0.5))
+
+
+def test_a_figure_that_is_too_small_for_its_digits_is_no_zero() -> None:
+    told = advice(status(row(ended=1_000, working=0.02), load=0.0002))
+    assert told["Workers"].startswith("they had less than 0.01 erlangs of work")
+    assert told["Who"].endswith(", less than 0.1 ms a request.")
+
+
+def test_workers_that_nobody_gives_back_are_looked_at_before_there_are_more() -> None:
+    stuck = [{"module": "shop:Orders", "for_s": 600.0, "at": "orders.py:31"}] * 5
+    told = advice(status(row(ended=3, working=3.0), load=5.0, stalled=stuck))
+    assert told["Next"].startswith("find out why those turns don't end: a call without a time-out keeps all workers")
+    assert told["Next"].endswith("then, write workers = 10 in [server], restart, and ask again.")
+    assert advice(status(row(ended=3, working=3.0), load=5.0))["Next"].startswith("write workers = 10")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {"workers": 5},
+        [],
+        "<html>",
+        None,
+        {**status(), "routes": None},
+        {**status(), "uptime_s": "soon"},
+        {**status(), "uptime_s": 0},
+        {**status(), "worker_seconds": float("nan")},
+        {**status(), "cpu_seconds": -1.0},
+        {**status(), "workers": {"total": 0}},
+        {**status(), "workers": {"total": "5"}},
+        {**status(), "workers": {"total": None}},
+        {**status(), "stalled": [{}]},
+        {**status(), "stalled": [{"module": "a", "for_s": "x", "at": ""}]},
+    ],
+)
 def test_what_is_no_status_is_told(found: Any) -> None:
     with pytest.raises(NotComparable, match=r"is it /status\.json, of this version\?"):
         advice(found)

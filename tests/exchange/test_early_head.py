@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asyncproxy.exchange.early_head import EARLY_HEADS, error_object, late_fields, unencoded
+from asyncproxy.exchange.early_head import EARLY_HEADS, asking_plainly, error_object, late_fields
 
 SSE, JSON = EARLY_HEADS["sse"], EARLY_HEADS["json"]
 
@@ -81,5 +81,5 @@ def test_fields_that_came_too_late_are_named_but_those_that_say_nothing_new():
 def test_a_request_asks_for_no_coding_and_is_else_the_same():
     before = b"\r\nHost: a\r\nAccept-Encoding: gzip, br\r\naccept: x\r\naccept-encoding: zstd"
     after = b"\r\nHost: a\r\nAccept-Encoding: identity\r\naccept: x\r\nAccept-Encoding: identity"
-    assert unencoded(before) == after
-    assert unencoded(b"\r\nHost: a") == b"\r\nHost: a"
+    assert asking_plainly("GET", before) == after
+    assert asking_plainly("GET", b"\r\nHost: a") == b"\r\nHost: a"

@@ -842,6 +842,22 @@ def test_an_upstream_is_asked_for_what_may_follow_an_early_head(word: str, codin
     assert b"\r\nAccept-Encoding: %b\r\n" % coding in house.upstream().received
 
 
+@pytest.mark.parametrize("word", ["sse", "json", "102", "off"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("name", [b"If-None-Match", b"if-modified-since", b"Range", b"If-Range"])
+def test_a_get_asks_for_the_whole_answer_where_an_early_head_could_tell_of_no_less(
+    word: str, method: str, name: bytes
+) -> None:
+    house = house_of("reverse", word)
+    fields = b'X-A: 1\r\n%b: "x"\r\nX-B: 2\r\nIf-Match: "y"\r\n' % name
+    ask(house, method=method, fields=fields if method == "GET" else fields + b"Content-Length: 0\r\n")
+    received = house.upstream().received
+    asked = b'\r\n%b: "x"\r\n' % name in received
+    assert asked is (method == "PUT" or word not in ("sse", "json"))
+    assert b"X-A: 1\r\n" in received
+    assert b'X-B: 2\r\nIf-Match: "y"\r\n' in received
+
+
 @pytest.mark.parametrize("plain_first", [True, False])
 def test_other_routes_of_the_connection_are_not_asked_for_less(plain_first: bool) -> None:
     house = House("reverse", modules={"/kept": "reverse"})
