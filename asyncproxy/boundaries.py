@@ -138,6 +138,9 @@ class Tickets(Protocol):
     """Who waits under which name, and the way to resume them. Polling thread only, but for `holds`.
 
     Names may belong to more than this process: whoever claims one or resumes it is answered by a call, later perhaps.
+    The holder's process has the last word: a resume has settled a ticket only if its holder was not withdrawn before
+    `resumed` is called here, and fails with a `TicketRefused` of 410 if it was. `Proxy` takes another implementation
+    as `tickets`; who makes it opens and closes what it needs.
     """
 
     def claim(self, name: str, bind: str | None, holder: Holder) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from asyncproxy.exchange.errors import ProxyError
-from asyncproxy.exchange.tickets import Ticket, checked_name
+from asyncproxy.exchange.tickets import Ticket, checked_name, json_of
 from asyncproxy.exchange.units import duration
 
 _SALT: Final = "asyncproxy.links"
@@ -79,12 +79,13 @@ class Links:
         seconds = duration(expires) if isinstance(expires, str) else float(expires)
         if not 0 < seconds < float("inf"):
             raise ValueError(f'ticket_url(expires={expires!r}): write seconds, or for example "1h"')
-        chosen = tuple((CHOICES if choices is None else choices).items())
+        chosen = CHOICES if choices is None else choices
         if not chosen:
             raise ValueError("ticket_url(choices={}): give a button or more, such as {'Approve': True}")
+        json_of(list(chosen.values()))
         until = round(self.wall() + seconds, 3)
-        link = Link(checked_name(ticket), until, secrets.token_urlsafe(9), ask, chosen, bind)
-        path = f"{self.place.rstrip('/')}/{self._signer.dumps(link)}"
+        link = Link(checked_name(ticket), until, secrets.token_urlsafe(9), ask, tuple(chosen.items()), bind)
+        path = f"{self.place.rstrip('/')}/{self._signer.dumps(_checked(link))}"
         if len(path) > URL_LIMIT:
             raise ValueError(f"the link would have {len(path)} characters of {URL_LIMIT}: ask less, or offer less")
         return path
@@ -102,6 +103,14 @@ class Links:
 
     def __repr__(self) -> str:
         return f"<Links below {self.place or 'no route'}>"
+
+
+def _checked(link: Link) -> Link:
+    """`link`, or a ValueError if whoever opens it could not read it."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(link), Link)
+    except msgspec.ValidationError as why:
+        raise ValueError(f"ticket_url: ask, bind and the words of choices are texts: {why}") from None
 
 
 class _Json:

@@ -10,12 +10,11 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-import msgspec
-
-from asyncproxy.exchange.tickets import Receipt, checked_name
+from asyncproxy.exchange.tickets import Receipt, checked_name, json_of
 from asyncproxy.exchange.waits import FutureDone
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ class Resumer:
         self._is_open = False
         self._asked: deque[tuple[Resumption, tuple[Any, ...]]] = deque()
         """Resumes of any thread, on their way to the polling thread."""
+        self._unanswered: dict[Resumption, str] = {}
+        """Those that the tickets were asked for and have not answered yet, and the names. Polling thread only."""
 
     def open(self) -> None:
         """The proxy runs."""
@@ -50,11 +51,14 @@ class Resumer:
         _open.append(ref(self, _open.remove))
 
     def close(self) -> None:
-        """It does not any more, or never did. What was asked before is done: no thread waits for it in vain."""
+        """It does not any more, or never did. What was asked before is done, or fails: no thread waits in vain."""
         self._is_open = False
         _open[:] = [one for one in _open if one() is not self]
         while self._asked:
             self._take()
+        while self._unanswered:
+            future, name = self._unanswered.popitem()
+            future.set_exception(RuntimeError(f"resume({name!r}): the proxy stopped before it knew what came of it"))
 
     def holds(self, name: str) -> bool:
         """Whether a request of this proxy waits for `name`."""
@@ -67,7 +71,7 @@ class Resumer:
         if not self._is_open:
             raise _not_running(name)
         checked_name(name)
-        json = msgspec.json.encode(value)
+        json = json_of(value)
         future = Resumption()
         future.set_running_or_notify_cancel()  # nobody can take a resume back
         self._asked.append((future, (name, json, bind, by, once)))
@@ -82,8 +86,22 @@ class Resumer:
             future, resumed = self._asked.popleft()
         except IndexError:
             return
-        answer = self._tickets.resume(*resumed)
-        answer.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
+        self._unanswered[future] = resumed[0]
+        try:
+            answer = self._tickets.resume(*resumed)
+        except Exception as error:  # noqa: BLE001 - whoever resumes hears of it
+            self._tell(future, error=error)
+            return
+        answer.addCallbacks(partial(self._tell, future), lambda failure: self._tell(future, error=failure.value))
+
+    def _tell(self, future: Resumption, receipt: Any = None, error: BaseException | None = None) -> None:
+        """What came of it, unless it was given up when the proxy stopped."""
+        if self._unanswered.pop(future, None) is None:
+            return
+        if error is None:
+            future.set_result(receipt)
+        else:
+            future.set_exception(error)
 
     def _refuse(self) -> None:
         with suppress(IndexError):

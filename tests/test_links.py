@@ -114,11 +114,20 @@ def test_a_text_that_is_signed_and_no_link_is_none() -> None:
         (("a", "1"), "unit"),
         (("a", 60, "", {}), "give a button"),
         (("a", 60, secrets.token_hex(URL_LIMIT)), "ask less"),
+        (("a", 60, 7), "are texts"),
+        (("a", 60, "", {40: "forty"}), "are texts"),
+        (("a", 60, "", None, 7), "are texts"),
     ],
 )
 def test_what_cannot_be_a_link_is_said(arguments: tuple[object, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         links().make(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_value_that_json_cannot_hold_is_none_of_a_link() -> None:
+    for value in (float("nan"), {"deep": [float("inf")]}, object()):
+        with pytest.raises(TypeError):
+            links().make("a", 60, "", {"Yes": value})
 
 
 def test_a_link_that_no_route_opens_is_not_made() -> None:

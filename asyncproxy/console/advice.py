@@ -32,6 +32,8 @@ SPARE: Final = 4
 """Workers more than needed that are nothing to talk about."""
 LONG: Final = 0.05
 """Seconds of a turn from which on it is asked what its worker does all the time."""
+LONGEST_WATCH: Final = 86400.0
+"""Seconds between two looks, at most."""
 STATUS: Final = "/status.json?limit=0"
 """What is looked at: totals, and no rows of what is parked."""
 RIGHT, TOO_FEW, TOO_MANY, UNKNOWN = "right", "too few", "too many", "not enough data"
@@ -126,9 +128,12 @@ def advise(admin: Admin, args: argparse.Namespace, sleep: Callable[[float], None
 
 def _duration(text: str) -> float:
     try:
-        return duration(text)
+        seconds = duration(text)
     except ValueError as why:
         raise argparse.ArgumentTypeError(str(why)) from None
+    if seconds > LONGEST_WATCH:
+        raise argparse.ArgumentTypeError(f'"{text}" is too long; a day is the longest')
+    return seconds
 
 
 def _too_little(seen: Span) -> Iterator[tuple[str, str]]:

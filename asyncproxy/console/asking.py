@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import socket
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,13 +26,15 @@ class Refused(Exception):
 class Admin:
     """The admin listener at `url`, which is ``http://host:port``, ``https://host:port`` or ``unix:/path``.
 
-    Raises ValueError for another kind of URL.
+    Raises ValueError for another kind of URL, and for a `token` that no admin listener can have.
     """
 
     def __init__(self, url: str, token: str | None = None, patience: float = PATIENCE) -> None:
         self.url = url
         self._fields = {"Accept": "application/json", "Operator": _operator()}
         if token:
+            if not re.fullmatch(r"[!-~]+", token):
+                raise ValueError("the token has something else in it than visible ASCII characters: no proxy has it")
             self._fields["Authorization"] = f"Bearer {token}"
         self._connection = _connection(url, patience)
 
@@ -49,7 +52,7 @@ class Admin:
             self._connection.request(method, path, body, {**self._fields, **fields})
             reply = self._connection.getresponse()
             data = reply.read()
-        except (OSError, HTTPException) as why:
+        except (OSError, HTTPException, UnicodeError) as why:  # the last for a name that cannot be looked up
             self._connection.close()
             raise NotReached(f"no answer from {self.url}: {_words(why)}; {_MEND}") from why
         try:
@@ -60,9 +63,9 @@ class Admin:
             raise Refused(f"{self.url} wants its token: set ASYNCPROXY_TOKEN, or give --token")
         if reply.status >= 400 and isinstance(answer, dict) and "error" in answer:
             raise Refused(str(answer["error"]))
-        if reply.status >= 300 or answer is None:
+        if reply.status >= 300 or not isinstance(answer, dict):
             raise NotReached(f"{self.url} answers {reply.status} {reply.reason} to {method} {path}: {_MEND}")
-        return answer
+        return _Answer(answer)
 
     def close(self) -> None:
         """Close the connection."""
@@ -73,6 +76,11 @@ _MEND: Final = (
     "is it the admin listener of a running proxy? say where that is by --admin or ASYNCPROXY_ADMIN, "
     'such as http://127.0.0.1:8081 for listen = "tcp:8081:interface=127.0.0.1" in [admin]'
 )
+
+
+class _Answer(dict[str, Any]):
+    def __missing__(self, key: str) -> Any:
+        raise NotReached(f"what answers has no {key!r} in it: {_MEND}")
 
 
 class _UnixConnection(HTTPConnection):
@@ -95,7 +103,10 @@ def _connection(url: str, patience: float) -> HTTPConnection:
     if parts.username is not None:
         raise ValueError(f'"{url.rpartition("@")[2]}" needs no user: the token is given by ASYNCPROXY_TOKEN')
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    return kind(parts.hostname, parts.port, timeout=patience)
+    try:
+        return kind(parts.hostname, parts.port, timeout=patience)
+    except InvalidURL as why:
+        raise ValueError(str(why)) from None
 
 
 def _operator() -> str:

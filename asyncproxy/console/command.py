@@ -7,6 +7,7 @@ reached.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +46,8 @@ SUBCOMMANDS: Final = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default the process's own); gives the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that knows few characters gets the others written out
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(arguments)
         sys.stdout.flush()

@@ -75,7 +75,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 def resume_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``resume``."""
-    parser.add_argument("name", metavar="NAME", help="the ticket")
+    parser.add_argument("name", metavar="NAME", type=_name, help="the ticket")
     parser.add_argument(
         "value", metavar="VALUE", nargs="*", help="JSON, or key=value pairs that make an object; true without any"
     )
@@ -85,12 +85,14 @@ def resume_arguments(parser: argparse.ArgumentParser) -> None:
 
 def resume(admin: Admin, args: argparse.Namespace) -> int:
     """Settle a ticket."""
-    bind = {"Ticket-Bind": args.bind} if args.bind else {}
+    path = f"/tickets/{quote(args.name, safe='')}"
+    if args.bind is not None:
+        path += f"?bind={_segment(args, args.bind)}"
     try:
         value = value_of(args.value)
     except ValueError as why:
         args.parser.error(str(why))
-    answer = admin.post(f"/tickets/{quote(args.name, safe='')}", value, bind)
+    answer = admin.post(path, value)
     if answer["state"] == "remembered":
         words = f"{args.name}: remembered for {answer['for_s']:g} s, for nobody waits for it yet"
     else:
@@ -109,9 +111,10 @@ def cancel_arguments(parser: argparse.ArgumentParser) -> None:
 def cancel(admin: Admin, args: argparse.Namespace) -> int:
     """End parked requests; goes on with the others when one cannot be."""
     ended = 0
-    for identity in args.ids:
+    paths = {identity: f"/requests/{_segment(args, identity)}/cancel" for identity in args.ids}
+    for identity, path in paths.items():
         try:
-            answer = admin.post(f"/requests/{quote(identity, safe='')}/cancel", {"status": args.status})
+            answer = admin.post(path, {"status": args.status})
         except Refused as why:
             print(f"asyncproxy: {plain(identity)}: {plain(str(why))}", file=sys.stderr)
             ended = 1
@@ -130,7 +133,7 @@ def extend_arguments(parser: argparse.ArgumentParser) -> None:
 
 def extend(admin: Admin, args: argparse.Namespace) -> int:
     """Give a parked request more time."""
-    answer = admin.post(f"/requests/{quote(args.id, safe='')}/extend", {"by": args.by})
+    answer = admin.post(f"/requests/{_segment(args, args.id)}/extend", {"by": args.by})
     tell(args, answer, f"{args.id}: {lasting(answer['deadline_s'])} left")
     return 0
 
@@ -160,6 +163,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value))
 
 
+def _segment(args: argparse.Namespace, text: str) -> str:
+    """What was typed, as it stands in a path; words behind an option come here without argparse's look at them."""
+    try:
+        segment = quote(text, safe="")
+    except UnicodeEncodeError:  # bytes on the command line that are no text
+        segment = ""
+    if not segment:
+        args.parser.error(f'"{plain(text)}" is no name: it is empty, or no text in UTF-8')
+    return segment
+
+
 def _matches(row: Mapping[str, Any], text: str) -> bool:
     return not text or any(text.casefold() in cell.casefold() for cell in _texts(cells(row)))
 
@@ -173,6 +187,16 @@ def _status(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 400 <= int(text) <= 599):
         raise argparse.ArgumentTypeError(f'"{text}" is no status: write a number from 400 to 599')
     return int(text)
+
+
+def _name(text: str) -> str:
+    """What can be in a path; all else about a name is the proxy's to say."""
+    try:
+        if text and text.encode():
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no name of a ticket: write it as ps shows it")
 
 
 def _duration(text: str) -> str:

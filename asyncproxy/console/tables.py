@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 GAP: Final = "  "
@@ -99,7 +100,11 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], too_many: int) -
 def _padded(text: str, size: int, column: Column) -> str:
     """`text` in exactly `size` cells, cut short if it has more."""
     if shown_width(text) > size:
-        while shown_width(text) > size - 1:
-            text = text[1:] if column.tail else text[:-1]
-        text = _MORE + text if column.tail else text + _MORE
+        text = _MORE + _cut(text[::-1], size - 1)[::-1] if column.tail else _cut(text, size - 1) + _MORE
     return text + " " * (size - shown_width(text))
+
+
+def _cut(text: str, size: int) -> str:
+    """The beginning of `text` that takes `size` cells at most."""
+    widths = accumulate(map(shown_width, text))
+    return text[: next((index for index, width in enumerate(widths) if width > size), len(text))]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, NoReturn
+
+_SHOWN: Final = 100
 
 
 def value_of(words: Sequence[str]) -> Any:
@@ -12,6 +15,13 @@ def value_of(words: Sequence[str]) -> Any:
 
     A pair's value is what it is as JSON, or else text. Raises ValueError, with what to write, for anything else.
     """
+    try:
+        return _value(words)
+    except RecursionError:
+        raise ValueError("the value is nested too deep") from None
+
+
+def _value(words: Sequence[str]) -> Any:
     if not words:
         return True
     if len(words) == 1:
@@ -19,8 +29,9 @@ def value_of(words: Sequence[str]) -> Any:
             return _json(words[0])
         except ValueError:
             if "=" not in words[0]:
+                word = words[0] if len(words[0]) <= _SHOWN else f"{words[0][:_SHOWN]}..."
                 raise ValueError(
-                    f"{words[0]!r} is not JSON; write '\"{words[0]}\"' for text, or key=value for an object"
+                    f"{word!r} is not JSON; write '\"{word}\"' for text, or key=value for an object"
                 ) from None
     return _object(words)
 
@@ -45,8 +56,14 @@ def _json_or_text(text: str) -> Any:
 
 
 def _json(text: str) -> Any:
-    return json.loads(text, parse_constant=_not_json)
+    return json.loads(text, parse_constant=_not_json, parse_float=_finite)
 
 
-def _not_json(name: str) -> Any:
+def _finite(text: str) -> float:
+    """A number with a point or an exponent; one that is too large would be sent as Infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else _not_json(text)
+
+
+def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

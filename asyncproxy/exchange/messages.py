@@ -65,6 +65,13 @@ class Peer:
         self.block = client_block(address, scheme)
 
 
+def in_print(text: str) -> str:
+    r"""`text` with what does not print, or turns the order of what follows, written out: ``\n``, ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 TARGET_SHOWN: Final = 500
 """Bytes of a target that a line of the program's log has; the access log has all of it."""
 _NOBODY: Final = Peer()

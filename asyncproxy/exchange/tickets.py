@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from asyncproxy.exchange.errors import Overloaded, ProxyError
 from asyncproxy.exchange.waits import Wait
 
@@ -101,8 +103,8 @@ class Ticket(Wait[Any]):
     __slots__ = ("bind", "default", "name", "timeout")
 
     def __init__(self, name: str | None, timeout: float | None, default: Any, bind: str | None) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"ticket(timeout={timeout!r}): seconds must be more than 0")
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+            raise ValueError(f"ticket(timeout={timeout!r}): seconds must be more than 0, and a number")
         if bind is not None and not (isinstance(bind, str) and bind):
             raise ValueError(f"ticket(bind={bind!r}): give the digest as text")
         self.name = secrets.token_urlsafe(18) if name is None else checked_name(name)
@@ -134,6 +136,18 @@ def checked_name(name: object) -> str:
         f"{name!r:.80} is no name of a ticket: it is 1 to {NAME_LIMIT} characters, none of them a control character "
         "or half a surrogate pair"
     )
+
+
+def json_of(value: Any) -> bytes:
+    """`value` as JSON. Raises TypeError for what JSON cannot hold; a number that is none would become null."""
+    json = msgspec.json.encode(value)
+    rest = [msgspec.to_builtins(value)] if b"null" in json else []
+    while rest:
+        part = rest.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            raise TypeError(f"{part!r} is no value for a ticket: JSON has no such number")
+        rest += part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+    return json
 
 
 class Holder(Protocol):

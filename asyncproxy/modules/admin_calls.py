@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from asyncproxy import Overloaded, Receipt, Request, Response, TicketRefused
 from asyncproxy.exchange.errors import ProxyError
+from asyncproxy.exchange.messages import in_print
 from asyncproxy.exchange.units import duration
 from asyncproxy.modules.admin_guard import NotAllowed, check_writing
 
@@ -150,7 +151,7 @@ def who(request: Request) -> str:
 
 def audit(by: str, what: str, which: str, result: str) -> None:
     """A line of the log for an order that the proxy does not log itself."""
-    by, result = (text.encode("ascii", "backslashreplace").decode() for text in (by, result))
+    by, result = (in_print(text[:400].encode("ascii", "backslashreplace").decode()) for text in (by, result))
     shown = f" {which[:200]!r}" if which else ""
     _log.info("Operator {by}: {what}{which}: {result}", by=by, what=what, which=shown, result=result)
 

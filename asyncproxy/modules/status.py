@@ -25,11 +25,13 @@ class Status(Module):
 
     With `token` set, requests must carry ``Authorization: Bearer TOKEN``, or the cookie that ``/login`` gives for it.
     With `operate`, as on the admin listener, there are also the calls of `admin_calls`, for requests whose Host is the
-    admin listener's own or one of `hosts`.
+    admin listener's own or one of `hosts`; over a ``unix:`` socket any will do.
     """
 
     blocking = False
     whole_body = False
+    stays = False
+    """Whether a drain does not wait for it: it is the admin listener's."""
     token: str | None = None
     hosts: list[str] = []
     operate: bool = False
@@ -65,11 +67,19 @@ class Status(Module):
         """For people."""
         return Response.html(page(self.proxy.overview(ROWS), operate=self.operate), headers=HEADERS)
 
-    def events(self, _request: Request) -> Response:
+    def events(self, request: Request) -> Response:
         """What has changed, as it changes: for the page."""
+        try:
+            check_origin(request)  # pages of other sites cannot read it, but could take all places
+        except NotAllowed as why:
+            return admin_calls.failed(why.status, why.words)
         if self.proxy.onlookers.full:
             return Response.text("503 Service Unavailable: too many look already; close a page\n", 503)
-        return Response(200, events.HEADERS, events.events(self.proxy.onlookers))
+        return Response(200, events.HEADERS, events.events(self.proxy.onlookers, self._over))
+
+    def _over(self) -> bool:
+        """Whether onlookers have to go: a drain waits for them, but not for those of the admin listener."""
+        return self.proxy.draining and not self.stays
 
     def status(self, request: Request) -> Response:
         """For programs."""

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from asyncproxy import Module, Request, Response, TicketRefused
 from asyncproxy.exchange.errors import ProxyError
+from asyncproxy.exchange.units import duration_text
 
 if TYPE_CHECKING:
     from asyncproxy.links import Link
@@ -84,10 +85,13 @@ class Tickets(Module):
         once = (link.mark, max(0.0, link.expires - self.proxy.links.wall()))
         by = f"a link opened at {request.client[0]}"
         try:
-            await self.proxy.resume(link.ticket, value, bind=link.bind, by=by, once=once)
+            receipt = await self.proxy.resume(link.ticket, value, bind=link.bind, by=by, once=once)
         except TicketRefused as refused:  # its words are for operators: they name requests
             words = _OVER.get(refused.state, "This link, or another one, was used already.")
             return _page(words, link.ask, status=refused.status)
+        if receipt.for_s is not None:  # too early, or so late that nothing is known of who has waited
+            kept = f"Your answer is kept for {duration_text(receipt.for_s)}, and counts if it is asked for by then."
+            return _page(f"Nobody waits for this right now: {label}", kept, status=202)
         return _page(f"Thank you: {label}", link.ask)
 
 

@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from asyncproxy.exchange.ledger import spent
+from asyncproxy.exchange.messages import in_print
 from asyncproxy.exchange.tickets import Ticket
 from asyncproxy.exchange.waits import Wait
 from asyncproxy.polling.deadlines import NEVER, Due
@@ -194,7 +195,7 @@ def facts_of(parked: Parked, sources: Sources) -> list[Any]:
         request.id,
         f"{peer.address}:{peer.port}",
         request.method,
-        request.path[:LONGEST],
+        in_print(request.path[:LONGEST])[:LONGEST],
         f"{binding.host or ''}{binding.path}",
         binding.name,
         place(spot),

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from asyncproxy.exchange.errors import Cancelled, ProxyError
 from asyncproxy.exchange.lifecycle import PARKED
+from asyncproxy.exchange.messages import in_print
 from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.steps import RouteDeadline
@@ -118,5 +119,5 @@ def _extended(exchange: Exchange, seconds: float) -> bool:
 
 
 def _shown(text: str) -> str:
-    """`text` with what does not print written out: a line of the log stays one line."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:400])
+    """`text` as a line of the log may have it: it stays one line, and a short one."""
+    return in_print(text[:400])

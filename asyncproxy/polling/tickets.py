@@ -57,7 +57,7 @@ class AwaitingTicket(Parked):
             return
         self._timer = None
         self._why = f"it was not resumed within {seconds:g} s"
-        self.undo()
+        self._undo_safely()
         self.ready(self.wait.default)
 
     def interrupt(self, error: BaseException) -> None:

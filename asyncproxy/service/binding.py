@@ -103,21 +103,29 @@ def finder(bindings: Sequence[Bound]) -> Callable[[str, str, str], Bound]:
     return Router(bindings).find
 
 
+def route_of_links(bindings: Sequence[Bound]) -> Bound | None:
+    """The route with the stock module `tickets`: the first, but one for any host before those that have their own."""
+    return min((one for one in bindings if one.name == "tickets"), key=lambda one: one.host is not None, default=None)
+
+
 def place_of_links(bindings: Sequence[Bound]) -> str | None:
-    """The path of the first route with the stock module `tickets`: where signed links are opened."""
-    return next((bound.path for bound in bindings if bound.name == "tickets"), None)
+    """The path below which signed links are opened."""
+    opens = route_of_links(bindings)
+    return opens.path if opens is not None else None
 
 
-def origin_of_links(settings: Settings, addresses: Sequence[Any]) -> str:
+def origin_of_links(settings: Settings, addresses: Sequence[Any], bindings: Sequence[Bound]) -> str:
     """What signed links begin with. What a request says of its host is not asked: a stranger would get the links.
 
-    Raises RuntimeError when the proxy listens on no TCP port and is not told.
+    Raises RuntimeError when it is not told, and the proxy listens on no TCP port or opens links for no host by name.
     """
     if settings.tickets.url is not None:
         return settings.tickets.url
+    opens = route_of_links(bindings)
+    host = opens.host if opens is not None else None
     for address in addresses[: len(settings.server.listen)]:
-        if getattr(address, "port", None) is not None:
-            where = "localhost" if address.host in ("0.0.0.0", "::") else address.host
+        if getattr(address, "port", None) is not None and "*" not in (host or ""):
+            where = host or ("localhost" if address.host in ("0.0.0.0", "::") else address.host)
             return f"http://[{where}]:{address.port}" if ":" in where else f"http://{where}:{address.port}"
     raise RuntimeError('nobody knows what links begin with: set url in [tickets], such as "https://proxy.example"')
 

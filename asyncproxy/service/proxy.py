@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from asyncproxy.boundaries import Surroundings, Tickets
+from asyncproxy.boundaries import Clock, Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
 from asyncproxy.configuration.settings import Route, Server
 from asyncproxy.exchange.identity import RequestIds
@@ -61,10 +61,18 @@ ANSWER_FIRST: Final = 0.05
 class Proxy(Operated):
     """A proxy, from its settings: a path, a mapping of the configuration's shape, or `Settings`.
 
-    `start` and `stop` return Deferreds and are called on the reactor's thread. Raises `ConfigurationError` when made.
+    `start` and `stop` return Deferreds and are called on the reactor's thread. `tickets(clock, limits)` is called at
+    each start for whoever keeps the names of tickets, a `boundaries.Tickets`; by default they are kept in memory.
+    Raises `ConfigurationError` when made.
     """
 
-    def __init__(self, settings: Source, reactor: Any = None) -> None:
+    def __init__(
+        self,
+        settings: Source,
+        reactor: Any = None,
+        *,
+        tickets: Callable[[Clock, TicketLimits], Tickets] = MemoryTickets,
+    ) -> None:
         try:
             self.settings = settings if isinstance(settings, Settings) else load(settings)
         except ConfigurationError as why:
@@ -72,6 +80,7 @@ class Proxy(Operated):
         self._file = os.path.abspath(settings) if isinstance(settings, (str, os.PathLike)) else None
         self.bindings = bind_all(self.settings.route, name_of(settings))
         self.reactor = reactor
+        self._make_tickets = tickets
         self._ports = Ports()
         self._ended: Deferred[list[str]] | None = succeed([])
         """Once it is to stop, or is not started: what fires when it has."""
@@ -117,7 +126,7 @@ class Proxy(Operated):
         means = Means(self.network, self.deadlines, Resolver(self.names.lookup, clock))
         self.upstreams = Upstreams(self.settings.upstream, lambda origin: Upstream(servers=(origin,)), means)
         self.lot = ParkingLot(clock, KINDS, server.max_parked)
-        self.tickets: Tickets = MemoryTickets(clock, ticket_limits(self.settings))
+        self.tickets = self._make_tickets(clock, ticket_limits(self.settings))
         self.links = Links(self.settings.tickets.keys, time.time)
         self.links.place = place_of_links(self.bindings)
         around = Surroundings(self.deliveries, self.upstreams, self.tickets, reactor, self.fetcher)
@@ -182,7 +191,7 @@ class Proxy(Operated):
         admin = self.settings.admin
         assert admin is not None
         module = Status(token=admin.token, hosts=list(admin.hosts), operate=True)
-        module.proxy = self
+        module.proxy, module.stays = self, True
         return Bound(Route(path="/", module="status"), module)
 
     @property
@@ -234,7 +243,7 @@ class Proxy(Operated):
 
     def ticket_url(self, ticket: str | Ticket, expires: float | str, **asked: Any) -> str:
         """See `Request.ticket_url`, which asks for it. Any thread."""
-        return origin_of_links(self.settings, self.addresses) + self.links.make(ticket, expires, **asked)
+        return origin_of_links(self.settings, self.addresses, self.bindings) + self.links.make(ticket, expires, **asked)
 
     # Another configuration.
 
@@ -255,6 +264,8 @@ class Proxy(Operated):
     def take(self, settings: Settings, bindings: list[Bound], upstreams: Upstreams) -> None:
         """From now on requests find these; for `reloading`, which has made them ready."""
         former, self.bindings = self.bindings, bindings
+        if settings.tickets.keys != self.settings.tickets.keys:  # without any, the one that was made is kept
+            self.links.sign_with(settings.tickets.keys)
         self.settings = settings
         self.lot.limit = settings.server.max_parked
         self.tickets.limit(ticket_limits(settings))

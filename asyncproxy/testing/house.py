@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
 from asyncproxy.exchange.record import Record
-from asyncproxy.exchange.tickets import Once, Ticket
+from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
@@ -151,7 +151,7 @@ class House(Operated):
         """What an access log would have got."""
         self.books = Books(Tally(), self.records, self.wheel.seconds)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
-        self.tickets = MemoryTickets(self.clock, ticket_limits(settings))
+        self.tickets = self.make_tickets(self.clock, ticket_limits(settings))
         self.links = Links(settings.tickets.keys, self.clock.seconds)
         self.links.place = place_of_links(bindings)
         self.resumer = Resumer(self.polling, self.tickets)
@@ -171,6 +171,10 @@ class House(Operated):
     def make_names(self) -> Names:
         """Whoever looks names up."""
         return Names()
+
+    def make_tickets(self, clock: Clock, limits: TicketLimits) -> MemoryTickets:
+        """Whoever keeps tickets."""
+        return MemoryTickets(clock, limits)
 
     def make_deadlines(self, clock: Clock) -> Deadlines:
         """The wheel."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from asyncproxy.boundaries import Turn
+from asyncproxy.exchange.messages import in_print
 from asyncproxy.watching.stacks import Stack, stack_of
 
 MOST: Final = 64
@@ -55,7 +56,7 @@ class Seats:
         exchange, call = turn.exchange, stack.innermost
         return {
             "id": None if exchange is None else exchange.request.id,
-            "request": None if exchange is None else f"{exchange.request.method} {exchange.request.path}"[:LONGEST],
+            "request": None if exchange is None else _title(exchange.request),
             "module": None if exchange is None else exchange.binding.name,
             "at": stack.at,
             "source": linecache.getline(call.file, call.line).strip()[:LONGEST],
@@ -64,3 +65,7 @@ class Seats:
 
     def __repr__(self) -> str:
         return f"<Seats {len(self._workers.runs())} of {len(self._workers.idents())} taken>"
+
+
+def _title(request: Any) -> str:
+    return in_print(f"{request.method} {request.path}"[:LONGEST])[:LONGEST]

@@ -50,7 +50,9 @@ class Channels(Module):
         since = request.args.get("since", [""])[0]
         with self.lock:
             channel = self.channels.setdefault(request.path, Channel())
-            number = int(since) if since.isdecimal() else channel.count
+            number = channel.count
+            if since.isdecimal() and len(since) < 16:
+                number = int(since) if int(since) <= channel.count else 0  # or it is from before a restart
             told = ticket(timeout=self.patience, default=None)  # no name: nobody else can guess it
             if waits := channel.count <= number:
                 channel.waiting.add(told.name)
@@ -60,8 +62,10 @@ class Channels(Module):
             finally:  # its client may have left
                 with self.lock:
                     channel.waiting.discard(told.name)
+                    if not (channel.count or channel.waiting):  # whoever asks may make up paths without end
+                        self.channels.pop(request.path, None)
         with self.lock:
-            return Response.json({"messages": channel.since(number), "next": max(number, channel.count)})
+            return Response.json({"messages": channel.since(number), "next": channel.count})
 
     async def publish(self, request: Request) -> Response:
         """Keep the message, and wake all who wait for it."""

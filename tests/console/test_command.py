@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -85,9 +88,9 @@ def test_ps_shows_columns_and_what_matches(asked: Asked, capsys: pytest.CaptureF
 def test_resume_sends_the_value_and_what_the_ticket_is_bound_to(
     asked: Asked, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked.answers = {"/tickets/a%2Fb%20c": {"state": "settled", "request": "a-1"}}
-    assert main(["resume", "a/b c", "ok=true", "--bind", "d1g", "by=al"]) == 0
-    assert asked == [("POST", "/tickets/a%2Fb%20c", {"ok": True, "by": "al"}, {"Ticket-Bind": "d1g"})]
+    asked.answers = {"/tickets/a%2Fb%20c?bind=d%E2%82%AC1": {"state": "settled", "request": "a-1"}}
+    assert main(["resume", "a/b c", "ok=true", "--bind", "d\N{EURO SIGN}1", "by=al"]) == 0
+    assert asked == [("POST", "/tickets/a%2Fb%20c?bind=d%E2%82%AC1", {"ok": True, "by": "al"}, {})]
     assert capsys.readouterr().out == "a/b c: settled, request a-1 goes on\n"
     asked.answers = {"/tickets/n": {"state": "remembered", "for_s": 60.0}}
     assert main(["resume", "n", "-5"]) == 0
@@ -138,12 +141,19 @@ def test_where_the_proxy_is_is_said_before_or_behind_the_subcommand_or_in_the_en
         ("ps x", "unrecognized arguments: x"),
         ("resume", "required: NAME"),
         ("resume n yes", "is not JSON"),
+        ("resume \udcff 1", "is no name of a ticket"),
         ("resume n a=1 --bidn d", "unrecognized arguments: --bidn d"),
         ("cancel a --status 200", "write a number from 400 to 599"),
         ("extend a 5", '"5" has no unit'),
         ("extend a", "required: TIME"),
         ("--admin localhost:8081 ps", "is not an admin listener"),
         ("--admin http://me:secret@a ps", "needs no user"),
+        ("--admin http://a\x7fb:1 ps", "control characters"),
+        ("ps --token secret\N{EURO SIGN}", "the token has something else in it"),
+        ("resume n --bind \udcff", "is no name"),
+        ("cancel a --status 400 \udcff", "is no name"),
+        ("resume n " + "x" * 100_000, "is not JSON"),
+        ("advise --watch 99999999999d", "a day is the longest"),
     ],
 )
 def test_a_line_that_says_nothing_of_use_ends_with_2(
@@ -155,6 +165,15 @@ def test_a_line_that_says_nothing_of_use_ends_with_2(
     said = capsys.readouterr().err
     assert why in said
     assert "secret" not in said
+    assert len(said) < 2000
+    assert not asked
+
+
+def test_a_ticket_has_a_name(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["resume", "", "1"])
+    assert ended.value.code == 2
+    assert "'' is no name of a ticket" in capsys.readouterr().err
     assert not asked
 
 
@@ -164,6 +183,58 @@ def test_who_refuses_and_who_is_not_there_have_statuses_of_their_own(
     asked.answers = {"/drain": Refused("no"), "/status.json?limit=1000": NotReached("nobody")}
     assert (main(["drain"]), main(["ps"])) == (1, 3)
     assert capsys.readouterr().err == "asyncproxy: no\nasyncproxy: nobody\n"
+
+
+def test_nothing_is_cancelled_when_one_of_the_ids_cannot_be(asked: Asked) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["cancel", "a", ""])
+    assert (ended.value.code, asked) == (2, [])
+
+
+class Listener(ThreadingHTTPServer):
+    """Something that speaks HTTP, and always says `said`."""
+
+    def __init__(self, said: bytes) -> None:
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(said)
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+        super().__init__(("127.0.0.1", 0), Answers)
+
+
+@pytest.mark.parametrize("said", [b"[]", b"{}", b"null", b'"ok"', b"<html>"])
+@pytest.mark.parametrize("line", ["ps", "resume n", "cancel a", "extend a 5m", "advise"])
+def test_who_answers_as_no_proxy_does_is_not_the_proxy(
+    line: str, said: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Listener(said) as listener:
+        Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        assert main([*line.split(), "--admin", f"http://127.0.0.1:{listener.server_port}"]) == 3
+        listener.shutdown()
+    assert "is it the admin listener" in capsys.readouterr().err
+
+
+def test_a_host_that_cannot_be_looked_up_is_not_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ps", "--admin", f"http://{'a' * 80}.example:1"]) == 3
+    assert "no answer from" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_few_characters_gets_the_others_written_out(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "ascii"))
+    asked.answers = {"/status.json?limit=1000": {"parked": [row(1, path="/\N{EURO SIGN}")]}}
+    assert main(["ps"]) == 0
+    assert b"/\\u20ac" in written.getvalue()
 
 
 def test_a_user_without_a_name_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from asyncproxy.console.values import value_of
         (["note="], {"note": ""}),
         (["sum=1=1"], {"sum": "1=1"}),
         (['list=["a", 1]', "number=NaN"], {"list": ["a", 1], "number": "NaN"}),
+        (["exact=1180591620717411303425"], {"exact": 2**70 + 1}),
     ],
 )
 def test_what_is_typed_is_a_json_value(words: list[str], value: Any) -> None:
@@ -30,6 +31,9 @@ def test_what_is_typed_is_a_json_value(words: list[str], value: Any) -> None:
     [
         (["yes"], "'yes' is not JSON; write '\"yes\"' for text"),
         (["NaN"], "is not JSON"),
+        (["1e400"], "is not JSON"),
+        (["[" * 30_000 + "]" * 30_000], "nested too deep"),
+        (["deep=" + "[" * 30_000 + "]" * 30_000], "nested too deep"),
         (["a=1", "b"], "'b' is no key=value"),
         (["=1"], "'=1' is no key=value"),
         (["a=1", "a=2"], "'a' is given twice"),

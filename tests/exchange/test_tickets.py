@@ -444,6 +444,7 @@ def test_a_name_that_is_made_is_long_and_another_one_each_time() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
+        ({"timeout": "10m"}, "seconds must be more than 0, and a number"),
         ({"timeout": 0}, "seconds must be more than 0"),
         ({"timeout": -1.0}, "seconds must be more than 0"),
         ({"timeout": float("nan")}, "seconds must be more than 0"),

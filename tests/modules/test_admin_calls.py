@@ -84,6 +84,15 @@ def test_an_operator_cancels_a_request_with_a_status(audit: list[str]) -> None:
     assert [record.flag for record in lab.records if record.target == b"/held"] == ["OC"]
 
 
+def test_what_is_refused_is_a_short_line_of_the_log(audit: list[str]) -> None:
+    lab = make()
+    for path, key in (("/drain", "k" * 60000), ("/drain", "\n\x1b[31m\x9b"), ("/tickets/x", "")):
+        fields = {"Operator": "o" * 5000, "Content-Type": "application/json" if key else "c" * 5000}
+        assert order(lab, path, {key: 1}, fields).status in (400, 415)
+    assert len(audit) == 3
+    assert all(len(line) < 1000 and line.isprintable() for line in audit)
+
+
 # Tickets.
 
 

@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from asyncproxy import Request
+from asyncproxy.exchange.messages import Peer
 from asyncproxy.modules.admin_guard import NotAllowed, check_writing
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 8081)
@@ -20,10 +21,13 @@ def asked(fields: dict[str, str]) -> Request:
 
 def refused(address: Any, hosts: tuple[str, ...] = (), **fields: str) -> int:
     """The status that such a request is refused with; 0 if it may write."""
+    return refusal(asked({**OWN, **{name.replace("_", "-"): value for name, value in fields.items()}}), address, hosts)
+
+
+def refusal(request: Request, address: Any, hosts: tuple[str, ...] = ()) -> int:
+    """The same of a request that is made."""
     try:
-        check_writing(
-            asked({**OWN, **{name.replace("_", "-"): value for name, value in fields.items()}}), address, hosts
-        )
+        check_writing(request, address, hosts)
     except NotAllowed as why:
         return why.status
     return 0
@@ -57,13 +61,30 @@ def refused(address: Any, hosts: tuple[str, ...] = (), **fields: str) -> int:
         (ANYWHERE, "evil.example:8081", 421),
         (IPv6Address("TCP", "::", 8081), "192.0.2.7:8081", 0),
         (IPv4Address("TCP", "127.0.0.1", 80), "localhost", 0),
-        (UNIXAddress("/run/admin"), "whatever", 0),
-        (UNIXAddress("/run/admin"), "localhost", 0),
         (None, "127.0.0.1:8081", 421),
     ],
 )
 def test_a_host_is_the_listener_s_own(address: Any, host: str, status: int) -> None:
     assert refused(address, Host=host) == status
+
+
+def test_over_a_socket_file_any_host_will_do() -> None:
+    request = asked({**OWN, "Host": "whatever"})
+    request.peer = Peer("unix")
+    check_writing(request, UNIXAddress("/run/admin"), ())
+
+
+def test_a_route_of_a_tcp_listener_is_not_reached_by_any_host_because_the_admin_s_is_a_socket_file() -> None:
+    for host in ("evil.example:8080", "localhost:8080", "127.0.0.1:8080"):
+        assert refused(UNIXAddress("/run/admin"), Host=host) == 421
+    assert refused(UNIXAddress("/run/admin"), ("proxy.example",), Host="proxy.example") == 0
+
+
+def test_a_target_in_absolute_form_wins_over_the_host() -> None:
+    for authority, status in ((b"127.0.0.1:8081", 0), (b"evil.example", 421)):
+        request = Request("POST", b"http://%b/drain" % authority, asked(OWN).block)
+        request.host_value = authority
+        assert refusal(request, LOOPBACK) == status
 
 
 def test_names_that_are_listed_are_its_own_too() -> None:

@@ -56,7 +56,7 @@ def test_texts_of_others_cannot_make_events() -> None:
     lab.advance(1)
     stream = lab.get("/status/events")
     lab.advance(2)
-    assert paths(stream.text)[0].startswith("/\nevent: figures\ndata: {}\n\n\u2028")
+    assert paths(stream.text)[0].startswith(r"/\nevent: figures\ndata: {}\n\n\u2028")
 
 
 def test_a_page_that_does_not_read_makes_nothing_pile_up() -> None:
@@ -88,6 +88,27 @@ def test_who_leaves_is_no_onlooker_any_more() -> None:
     lab.settle()
     assert repr(lab.onlookers).startswith("<Onlookers 0 of 16")
     assert lab.get("/status/events").status == 200
+
+
+def test_a_drain_does_not_wait_for_onlookers_on_a_route() -> None:
+    lab = made()
+    stream = lab.get("/status/events")
+    lab.advance(2)
+    assert lab.drain(30) == []
+    assert stream.text.count("event: begin") == 1
+    assert repr(lab.onlookers).startswith("<Onlookers 0 of 16")
+
+
+def test_a_page_of_another_site_takes_no_place() -> None:
+    lab = made()
+    for fields in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+    ):
+        assert lab.get("/status/events", headers=fields).status == 403
+    assert repr(lab.onlookers).startswith("<Onlookers 0 of 16")
+    assert lab.get("/status/events", headers={"Sec-Fetch-Site": "same-origin"}).status == 200
 
 
 def test_a_head_is_no_onlooker() -> None:

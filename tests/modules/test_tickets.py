@@ -126,6 +126,13 @@ def test_an_answer_that_comes_too_late_is_told_so(lab: Lab) -> None:
     assert (late.status, title(late)) == (410, "Nobody waits for this answer any more.")
 
 
+def test_who_answers_so_late_that_nobody_knows_of_the_question_is_not_thanked(lab: Lab) -> None:
+    lab.get("/ask")
+    lab.advance(600 + 601)  # lapsed, and that is forgotten
+    late = click(lab)
+    assert (late.status, title(late)) == (202, "Nobody waits for this right now: Approve")
+
+
 def test_a_link_that_has_expired_is_410_and_one_that_is_not_ours_404(lab: Lab) -> None:
     lab.get("/ask")
     assert click(lab, 0, path(lab)[:-2]).status == 404
@@ -144,7 +151,9 @@ def test_what_is_no_button_is_400_and_the_link_still_works(lab: Lab, data: Any) 
 
 def test_an_answer_that_comes_before_the_question_is_waited_for_is_kept(lab: Lab) -> None:
     link = urlsplit(lab.ticket_url("early", 60)).path
-    assert click(lab, 0, link).status == 200
+    page = click(lab, 0, link)
+    assert (page.status, title(page)) == (202, "Nobody waits for this right now: Approve")
+    assert "kept for 1m, and counts if it is asked for by then" in page.text
     assert lab.get("/ask?name=early").json() == {"answer": True}
 
 

@@ -245,6 +245,15 @@ def test_a_board_that_is_read_by_nobody_keeps_no_request_alive() -> None:
     onlooker.leave()
 
 
+def test_a_path_cannot_show_itself_as_another() -> None:
+    house = House(Sleeps())
+    house.get("/pay/%E2%80%AEgnp.exe%0A" + "%E2%80%AE" * 300)
+    house.advance(1)
+    (row,) = looked(board_of(house))
+    assert row["path"].startswith(r"/pay/\u202egnp.exe\n\u202e")
+    assert len(row["path"]) == LONGEST
+
+
 def test_texts_that_fill_a_page_are_cut() -> None:
     house = House(Sleeps())
     house.get("/" + "a" * 5000)

@@ -105,6 +105,23 @@ def test_the_value_is_what_the_await_gives(kind: type[Awaits], value: Any) -> No
     assert lab.stop() == []
 
 
+@pytest.mark.parametrize("value", [float("nan"), [None, {"rate": float("-inf")}], object()])
+def test_a_value_that_json_cannot_hold_is_refused_and_no_other_is_given_for_it(value: Any) -> None:
+    lab = Lab(Awaits)
+    request = lab.get("/t")
+    with pytest.raises(TypeError):
+        lab.resume("t", value)
+    lab.resume("t", [None, 1.5])
+    assert request.json() == [None, 1.5]
+
+
+def test_a_number_of_any_size_arrives_exactly() -> None:
+    lab = Lab(Awaits)
+    request = lab.get("/t")
+    lab.resume("t", 2**70 + 1)
+    assert request.text == str(2**70 + 1)
+
+
 def test_the_value_is_the_modules_own_whatever_becomes_of_the_original() -> None:
     lab, given = Lab(Awaits), {"items": [1]}
     request = lab.get("/t")

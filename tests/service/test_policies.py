@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import asyncproxy
 from asyncproxy import RAISE, Duration, Module, Request, Response, ticket
@@ -11,6 +12,17 @@ from asyncproxy.service import bind_all
 from asyncproxy.service.policies import ticket_policies
 
 NO = False
+YES = {"approved": True}
+WORDS: dict[str, Any] = {"name": "words"}
+
+
+async def asks(name: str) -> None:
+    await ticket(name, 60, YES)
+
+
+async def asks_by_another(name: str) -> None:
+    await asks(name)
+    await asks_by_another(name)
 
 
 class Base(Module):
@@ -31,6 +43,16 @@ class Approval(Base):
 
     def ticket(self, name: str) -> None:
         """Another one's."""
+
+
+class Evades(Module):
+    async def handle(self, request: Request) -> Response:
+        await asks_by_another("far")
+        await ticket("dict", 60, {"by": "nobody", "all": [{"ok": True}]})
+        await ticket("never", default=True)
+        await ticket(*request.args["name"])
+        await ticket(**WORDS)
+        return Response()
 
 
 class Waits(Module):
@@ -56,6 +78,21 @@ def test_every_ticket_of_a_module_is_listed_with_its_patience_and_what_comes_aft
         ("'shop'", "30s", "goes on with True: silence allows"),
         ("(unguessable)", "without limit", "ParkTimeout (504)"),
         ("f'approve-{request.path}'", "5m", "goes on with 'deny'"),
+    ]
+
+
+def test_a_silent_yes_is_found_where_it_hides_and_what_cannot_be_known_is_not_claimed() -> None:
+    found = [(name, waits, then) for _, name, _, waits, then in rows(route(Evades, timeout="30s"))[1:]]
+    assert sorted(found) == [
+        ("'dict'", "1m", "goes on with {'by': 'nobody', 'all': [{'ok': True}]}: silence allows"),
+        (
+            "'never'",
+            "30s (the route's)",
+            "ParkTimeout (504): without a timeout of its own, True is never given",
+        ),
+        ("(unknown)", "(unknown)", "(unknown)"),
+        ("(unknown)", "(unknown)", "(unknown)"),
+        ("name", "1m", "goes on with YES: silence allows"),
     ]
 
 

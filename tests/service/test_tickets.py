@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 
 import asyncproxy
 from asyncproxy import Module, Proxy, Receipt, Request, Response, TicketRefused, resuming, ticket
+from asyncproxy.links import BadLink
 from asyncproxy.service import NotStarted
 from asyncproxy.testing import House, PollingRound
 from tests.service.test_reloading import Caller, config, route
@@ -153,6 +154,53 @@ async def test_a_reload_changes_the_limits_and_keeps_who_waits_and_what_is_known
     with pytest.raises(TicketRefused, match=r"tickets\.remember is off"):
         await in_a_thread("u", 1)
     await proxy.stop()
+
+
+@waits
+async def test_a_reload_changes_what_links_are_signed_with_and_keeps_a_key_that_was_made(reactor: Any) -> None:
+    def opens(url: str) -> bool:
+        try:
+            return proxy.links.read(url.rpartition("/")[2]).ticket == "t"
+        except BadLink:
+            return False
+
+    approves = f"{HERE}:Approves"
+    old, new = "the old key, which is long", "the new key, which is long"
+    rows = [{"path": "/", "module": approves}, {"path": "/t/", "module": "tickets"}]
+    sources = [config(*rows, tickets={"keys": keys}) for keys in ([], [], [old], [new, old], [new])]
+    proxy = Proxy(sources[0], reactor)
+    await proxy.start()
+    made = proxy.ticket_url("t", 60)
+    await proxy.reload(sources[1])
+    assert opens(made)
+    await proxy.reload(sources[2])
+    by_old = proxy.ticket_url("t", 60)
+    assert (opens(made), opens(by_old)) == (False, True)
+    await proxy.reload(sources[3])
+    by_new = proxy.ticket_url("t", 60)
+    assert (opens(by_old), opens(by_new)) == (True, True)
+    await proxy.reload(sources[4])
+    assert (opens(by_old), opens(by_new)) == (False, True)
+    await proxy.stop()
+
+
+@waits
+async def test_links_lead_to_the_host_of_the_route_that_opens_them(reactor: Any) -> None:
+    async def begin(*hosts: str | None) -> str:
+        rows = [
+            {"path": f"/{at}/", "module": "tickets"} | ({"host": host} if host else {}) for at, host in enumerate(hosts)
+        ]
+        proxy = Proxy(config(*rows), reactor)
+        await proxy.start()
+        try:
+            return proxy.ticket_url("t", 60).rpartition("/")[0].replace(str(proxy.addresses[0].port), "PORT")
+        finally:
+            await proxy.stop()
+
+    assert await begin("answers.example") == "http://answers.example:PORT/0"
+    assert await begin("answers.example", None) == "http://127.0.0.1:PORT/1"
+    with pytest.raises(RuntimeError, match=r"set url in \[tickets\]"):
+        await begin("*.example")
 
 
 @waits

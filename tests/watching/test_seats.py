@@ -24,7 +24,7 @@ class Workers:
 
 
 def turn(began: float = 5.0) -> Any:
-    request = SimpleNamespace(id="a-1", method="GET", path="/" + "x" * 500)
+    request = SimpleNamespace(id="a-1", method="GET", path="/\u202e" + "x" * 500)
     return SimpleNamespace(began=began, exchange=SimpleNamespace(request=request, binding=SimpleNamespace(name="shop")))
 
 
@@ -35,6 +35,7 @@ def test_each_worker_has_its_seat_and_free_ones_are_told_too() -> None:
     assert (busy["id"], busy["module"], busy["at"], busy["for_s"]) == ("a-1", "shop", "test_seats.py:1", 2.5)
     assert busy["source"] == '"""What each worker runs; see `watching.seats`."""'
     assert len(busy["request"]) == 200
+    assert busy["request"].startswith(r"GET /\u202exxx")
 
 
 def test_a_call_from_outside_any_request_is_told_as_that() -> None:

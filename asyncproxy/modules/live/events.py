@@ -6,7 +6,7 @@ piece is made when the last has gone out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from asyncproxy import sleep
@@ -21,12 +21,12 @@ RETRY: Final = 1000
 """Milliseconds after which a browser whose stream was cut asks for another."""
 
 
-async def events(onlookers: Any) -> AsyncIterator[str]:
-    """The stream of one more onlooker. Raises `Overloaded` when there are too many."""
+async def events(onlookers: Any, over: Callable[[], bool]) -> AsyncIterator[str]:
+    """The stream of one more onlooker, until it is `over`. Raises `Overloaded` when there are too many."""
     onlooker = onlookers.come()
     try:
         yield f"retry: {RETRY}\n\n"
-        while True:
+        while not over():
             told = "".join(f"event: {what}\ndata: {words}\n\n" for what, words in onlooker.look())
             if told:
                 yield told
