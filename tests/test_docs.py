@@ -102,3 +102,12 @@ def test_a_block_that_is_indented_is_refused(tmp_path: Path) -> None:
     page.write_text("words\n\n    code = 1\n")
     with pytest.raises(AssertionError, match=r"page\.md:3: an indented block"):
         blocks(page)
+
+
+def test_the_page_of_the_architecture_names_every_room() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    rooms = [
+        room for room in (ROOT / "asyncproxy").iterdir() if room.suffix == ".py" or (room / "__init__.py").exists()
+    ]
+    names = {f"`{room.name}`" if room.suffix else f"`{room.name}/`" for room in rooms} - {"`__init__.py`"}
+    assert {name for name in names if name not in page} == set()
