@@ -1,6 +1,8 @@
 import signal
 
 import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
 
 from asyncproxy.service.signals import Signals
 
@@ -14,12 +16,14 @@ class Reactor:
 
 
 @pytest.fixture
-def taken():
+def taken(reactor):
     """SIGTERM as a reactor with handlers of its own has it."""
 
     def reactors(*_):
         raise AssertionError("the reactor's own handler was called")
 
+    # The real one takes its signals when it begins to run, which is with the first test otherwise.
+    pytest_twisted.blockon(deferLater(reactor, 0))
     before = signal.signal(signal.SIGTERM, reactors)
     yield reactors
     signal.signal(signal.SIGTERM, before)
