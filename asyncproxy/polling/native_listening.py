@@ -8,6 +8,7 @@ Polling thread only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import socket
@@ -73,12 +74,11 @@ class NativePort(ABC):
     def startListening(self) -> None:
         """Bind, listen and accept from now on; CannotListenError if the address can't be had."""
         self._socket = self._bind()
-        try:
+        with contextlib.ExitStack() as unless_listening:
+            unless_listening.callback(self._close)
             self.factory.doStart()
             self.startReading()
-        except BaseException:
-            self._close()
-            raise
+            unless_listening.pop_all()
 
     def startReading(self) -> None:
         """Accept again after a pause; OSError if there are no descriptors for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -89,11 +90,10 @@ class Lab(OperatedLab):
 
     def _start(self, bindings: list[Bound]) -> None:
         self.house.resumer.open()
-        try:
+        with ExitStack() as unless_started:
+            unless_started.callback(self.house.resumer.close)
             self._run(self.house.hooks.start(bindings))
-        except BaseException:
-            self.house.resumer.close()
-            raise
+            unless_started.pop_all()
 
     @property
     def module(self) -> Any:

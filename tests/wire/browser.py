@@ -6,20 +6,17 @@ Whatever is looked for is waited for, within bounds.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.wire.peers import PATIENCE, until
+from tests.wire.peers import PATIENCE, tool, until
 
 PROGRAMS = ("chromium", "chromedriver")
 ARGUMENTS = (
@@ -34,19 +31,15 @@ def chromium(directory: Path, *names: str) -> Iterator[Chrome]:
 
     `names` are host names that it takes for 127.0.0.1.
     """
-    paths = {name: shutil.which(name) for name in PROGRAMS}
-    for name, path in paths.items():
-        if path is None:
-            missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-            missing(f"there is no {name}: apt-get install chromium chromium-driver")
+    paths = {name: tool(name, "apt-get install chromium chromium-driver") for name in PROGRAMS}
     options = ChromeOptions()
-    options.binary_location = str(paths["chromium"])
+    options.binary_location = paths["chromium"]
     options.page_load_strategy = "eager"
     rules = ",".join(f"MAP {name} 127.0.0.1" for name in names)
     for argument in (*ARGUMENTS, f"--user-data-dir={directory}", f"--host-resolver-rules={rules}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = Chrome(options=options, service=Service(str(paths["chromedriver"])))
+    browser = Chrome(options=options, service=Service(paths["chromedriver"]))
     try:
         browser.set_page_load_timeout(PATIENCE)
         browser.set_script_timeout(PATIENCE)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.wire.environments import build
-from tests.wire.peers import PATIENCE, Gate, Upstream, free_port, full_backlog
+from tests.wire.peers import PATIENCE, Gate, Upstream, free_port, full_backlog, tool
 from tests.wire.proxies import ROOT, Proxy
 
 
@@ -100,11 +98,7 @@ def gate() -> Iterator[Gate]:
 @pytest.fixture(scope="session")
 def curl() -> str:
     """Where curl is."""
-    found = shutil.which("curl")
-    if found is None:
-        missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        missing("curl is not installed")
-    return found
+    return tool("curl", "apt-get install curl")
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
+import shutil
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 PATIENCE = 10.0
 """Seconds after which a wait of a test has failed."""
@@ -45,6 +49,15 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError("every port below 32000 was given away or is in use")
+
+
+def tool(name: str, mend: str) -> str:
+    """Where program `name` is. Without it the test is skipped, and fails under CI=true, where all tools are to be."""
+    found = shutil.which(name)
+    if found is None:
+        missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        missing(f"there is no {name}: {mend}")
+    return found
 
 
 class Wire:

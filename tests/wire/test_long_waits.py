@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -57,10 +56,7 @@ def held(word: str, release: threading.Event) -> object:
     return script
 
 
-def curl(proxy: Proxy, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    program = shutil.which("curl")
-    if program is None:
-        pytest.skip("curl is not installed")
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [program, "-sSN", "--max-time", "10", *arguments], capture_output=True, check=False, timeout=15
     )
@@ -69,7 +65,7 @@ def curl(proxy: Proxy, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 @pytest.mark.parametrize("version", ["--http1.1", "--http1.0"])
 @pytest.mark.parametrize("word", ["sse", "json"])
 def test_curl_hears_of_it_and_gets_what_it_asked_for(
-    proxy: Proxy, upstream: Upstream, word: str, version: str, tmp_path: Path
+    proxy: Proxy, curl: str, upstream: Upstream, word: str, version: str, tmp_path: Path
 ) -> None:
     release = threading.Event()
     upstream.script = held(word, release)
@@ -81,7 +77,7 @@ def test_curl_hears_of_it_and_gets_what_it_asked_for(
 
     threading.Thread(target=let_go_once_something_came).start()
     url = f"http://127.0.0.1:{proxy.port}/{word}"
-    done = curl(proxy, version, "-o", str(out), "-w", "%{http_code} %{content_type} %{exitcode}", url)
+    done = run(curl, version, "-o", str(out), "-w", "%{http_code} %{content_type} %{exitcode}", url)
     assert done.stdout.split() == [b"200", KINDS[word], b"0"], done.stderr
     body = out.read_bytes()
     if word == "sse":
@@ -92,11 +88,11 @@ def test_curl_hears_of_it_and_gets_what_it_asked_for(
         assert json.loads(body) == json.loads(DOCUMENT)
 
 
-def test_curl_takes_a_102_for_what_it_is(proxy: Proxy, upstream: Upstream) -> None:
+def test_curl_takes_a_102_for_what_it_is(proxy: Proxy, curl: str, upstream: Upstream) -> None:
     release = threading.Event()
     upstream.script = held("102", release)
     threading.Timer(0.35, release.set).start()
-    done = curl(proxy, "-i", f"http://127.0.0.1:{proxy.port}/102")
+    done = run(curl, "-i", f"http://127.0.0.1:{proxy.port}/102")
     *informational, head, body = done.stdout.split(b"\r\n\r\n")
     assert informational
     assert set(informational) == {b"HTTP/1.1 102 Processing"}
