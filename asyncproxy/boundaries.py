@@ -233,6 +233,12 @@ class Client(Sink, Protocol):
     def inform(self, status: int) -> None:
         """Send an informational head, a 1xx without fields; the response is still to come."""
 
+    def switch(self, block: bytes, tunnel: Any) -> None:
+        """Send a 101 with the fields of `block`, and leave the connection to `tunnel`, a `polling.tunnel.Tunnel`.
+
+        Only a request that was offered to an upstream with its Upgrade comes to this.
+        """
+
     @property
     def behind(self) -> bool:
         """Whether the client has not taken all that it was sent."""

@@ -84,6 +84,8 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long an idle client connection is kept; ``"off"`` keeps none."""
     body_idle: Seconds = 60.0
     """How long nothing of an announced body may arrive; beyond, 408."""
+    tunnel_idle: SecondsOrNone = 3600.0
+    """How long no byte may pass either way after an upgrade, such as to WebSocket; ``"off"`` is no limit."""
 
 
 class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

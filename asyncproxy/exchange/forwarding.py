@@ -81,11 +81,11 @@ class Noted:
     Connection names.
     """
 
-    __slots__ = ("connection", "expect", "hosts", "transfer")
+    __slots__ = ("connection", "expect", "hosts", "transfer", "upgrade")
 
     def __init__(self, fields: Fields | None = None, found: list[tuple[bytes, bytes]] | None = None) -> None:
         self.hosts = 0
-        self.connection = self.transfer = self.expect = b""
+        self.connection = self.transfer = self.expect = self.upgrade = b""
         if fields is not None and found is not None:
             ends_here = [self._take(fields, name.lower(), value.rstrip(b" \t")) for name, value in found]
             if any(ends_here):
@@ -108,6 +108,8 @@ class Noted:
             self.transfer = _joined(self.transfer, value.lower())
         elif key == b"expect":
             self.expect = value.lower()
+        elif key == b"upgrade":
+            self.upgrade = _joined(self.upgrade, value)
         return True
 
 

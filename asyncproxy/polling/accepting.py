@@ -42,7 +42,6 @@ class ClientConnection(Answering):
     __slots__ = (
         "_body",
         "_body_size",
-        "_buffer",
         "_continues",
         "_known",
         "_left",

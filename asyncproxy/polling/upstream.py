@@ -15,6 +15,7 @@ from asyncproxy.exchange.forwarding import CHUNKED, Block, head_after_target, or
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.upgrading import offered, upgrade_block
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream, body_stream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
@@ -78,6 +79,12 @@ class Forwarding(Parked, Due):
         """What is forwarded."""
         return self.wait.request  # type: ignore[no-any-return]
 
+    @property
+    def offer(self) -> bytes:
+        """The protocols that the upstream may switch to."""
+        request = self.request
+        return offered(request.noted, request.minor)
+
     def begin(self) -> None:
         """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
         owner, request = self.owner, self.wait.request
@@ -114,6 +121,8 @@ class Forwarding(Parked, Due):
         """What follows the target, with the client's fields; kept, for the client's next request is likely the same."""
         request = self.request
         framing = b"" if request.length is not None else CHUNKED
+        if request.noted.upgrade:
+            framing += upgrade_block(self.offer)
         if not request.host_value and not request.noted.hosts:
             return head_after_target(self._host() + self._without_id(request.passed), b"", request.peer.block, framing)
         onward = head_after_target(self._without_id(request.passed), request.host_value, request.peer.block, framing)
@@ -123,7 +132,8 @@ class Forwarding(Parked, Due):
     def _head_of_its_own(self) -> bytes:
         """What follows the target, with the module's fields."""
         request = self.request
-        return head_after_target(self._own_block(), request.host_value, request.peer.block, self._own_framing())
+        framing = self._own_framing() + upgrade_block(self.offer)
+        return head_after_target(self._own_block(), request.host_value, request.peer.block, framing)
 
     def _host(self) -> bytes:
         """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""
