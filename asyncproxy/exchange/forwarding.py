@@ -29,6 +29,7 @@ _ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP
 _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
+EXPECT: Final = b"\r\nExpect: 100-continue"
 VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 
@@ -107,7 +108,7 @@ class Noted:
         elif key == b"transfer-encoding":
             self.transfer = _joined(self.transfer, value.lower())
         elif key == b"expect":
-            self.expect = value.lower()
+            self.expect = _joined(self.expect, value.lower())
         return True
 
 

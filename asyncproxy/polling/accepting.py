@@ -43,7 +43,6 @@ class ClientConnection(Answering):
         "_body",
         "_body_size",
         "_buffer",
-        "_continues",
         "_known",
         "_left",
         "_looping",
@@ -72,7 +71,6 @@ class ClientConnection(Answering):
         self._paused = False
         self._left = 0  # bytes not taken when last looked at, once the connection is to be closed
         self._continues = False
-        """Whether the client waits for 100 Continue."""
         self._chunked = False
         self.status = 0
         self.sent = 0

@@ -15,7 +15,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive
+from asyncproxy.exchange.forwarding import Noted, keeps_alive
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -92,8 +92,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         return request  # a plain GET
     request.minor = minor = digit[0] - 48
     noted = request.noted
-    if noted.hosts != 1 and (noted.hosts or minor):
-        raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
+    _check(noted, minor)
     request.keep_alive = keeps_alive(noted.connection, minor)
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
@@ -190,6 +189,16 @@ def parse_reply(head: bytes, method: str) -> Reply:
     elif reply.length is None and not reply.noted.transfer:
         reply.keep_alive = False
     return reply
+
+
+def _check(noted: Noted, minor: int) -> None:
+    """Raise `ClientError` for what no request of HTTP/1.`minor` says; an Expect of HTTP/1.0 is not heard."""
+    if noted.hosts != 1 and (noted.hosts or minor):
+        raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
+    if noted.expect and minor:
+        expected = {member.strip(b" \t") for member in noted.expect.split(b",")}
+        if not expected <= {b"", b"100-continue"}:  # RFC 9110 section 10.1.1
+            raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 
 def _request_length(request: Request) -> int | None:

@@ -213,9 +213,10 @@ class LongWait(Due):
         self._client.piece(head.error(status, detail, self._exchange.request.id))
         self._client.end()
 
-    def inform(self, status: int) -> None:
-        """Send an informational head."""
-        self._client.inform(status)
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head, unless an early one that is final is out."""
+        if not self._early:
+            self._client.inform(status, block)
 
     def cut(self) -> None:
         """Close the connection at once."""
