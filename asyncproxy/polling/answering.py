@@ -39,6 +39,7 @@ class Answering(Due):
     __slots__ = (
         "_buffer",
         "_chunked",
+        "_continues",
         "_framing",
         "_full",
         "_producer",
@@ -65,6 +66,8 @@ class Answering(Due):
     _full: bool
     """Whether the transport has no room; it says so once, perhaps before there is a producer to be told."""
     _chunked: bool
+    _continues: bool
+    """Whether the client waits for 100 Continue."""
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
@@ -97,6 +100,7 @@ class Answering(Due):
         if self._framing is not None or not self.door.open:
             # What is left of the request's body, or of us, is not worth another request.
             self.request.keep_alive = False
+            self._continues = False  # the response is the answer to that, too
         options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
         if not self.request.keep_alive:
             options += b"\r\nConnection: close"
@@ -139,9 +143,13 @@ class Answering(Due):
         block, body = refusal(status, words)
         self.answer(status, block + make_block(fields or []), body)
 
-    def inform(self, status: int) -> None:
-        """Send an informational head (RFC 9110 section 15.2)."""
-        self.transport.write(b"%b\r\n\r\n" % _STATUS_LINES[status])
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head (RFC 9110 section 15.2); HTTP/1.0 has none, and 100 is for who waits for it."""
+        if self.request.minor == 0 or (status == 100 and not self._continues):
+            return
+        if status == 100:
+            self._continues = False
+        self.transport.write(b"%b%b\r\n\r\n" % (_STATUS_LINES[status], block))
 
     def switch(self, block: bytes, tunnel: Tunnel) -> None:
         """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""

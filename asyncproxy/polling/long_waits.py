@@ -224,9 +224,10 @@ class LongWait(Due):
         """Send a 101; nothing of ours is out."""
         self._step_aside().switch(block, tunnel)
 
-    def inform(self, status: int) -> None:
-        """Send an informational head."""
-        self._client.inform(status)
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head, unless an early one that is final is out."""
+        if not self._early:
+            self._client.inform(status, block)
 
     def cut(self) -> None:
         """Close the connection at once."""

@@ -113,9 +113,14 @@ class WebClient:
         """Send an error of ours, in short plain text."""
         self.answer(status, *refusal(status, words))
 
-    def inform(self, status: int) -> None:
-        """Send an informational head (RFC 9110 section 15.2)."""
-        self.web.channel.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status).encode(), TwistedHeaders())
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head (RFC 9110 section 15.2); 100 Twisted has said itself when it read the body."""
+        if status == 100 or self.web.clientproto == b"HTTP/1.0":
+            return
+        fields = TwistedHeaders()
+        for name, value in split_block(block):
+            fields.addRawHeader(name, value)
+        self.web.channel.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status).encode(), fields)
 
     def switch(self, block: bytes, tunnel: Tunnel) -> None:
         """Never called: no upstream is offered to switch, for Twisted has the connection; see `read_request`."""
