@@ -84,6 +84,8 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long an idle client connection is kept; ``"off"`` keeps none."""
     body_idle: Seconds = 60.0
     """How long nothing of an announced body may arrive; beyond, 408."""
+    tunnel_idle: SecondsOrNone = 3600.0
+    """How long no byte may pass either way after an upgrade, such as to WebSocket; ``"off"`` is no limit."""
 
 
 class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,6 +121,10 @@ class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The servers of the group, which take turns."""
     connect_timeout: Seconds = 5.0
     """How long a connection may take, and how long a request may wait in line for one."""
+    expect_timeout: SecondsOrZero = 1.0
+    """How long a client that waits for ``100 Continue`` waits for the server's word; then it is told to go on.
+
+    ``"off"`` tells it at once, and the server hears of no Expect."""
     first_byte_timeout: SecondsOrNone = 60.0
     """From the request to the first byte of its reply."""
     idle_timeout: SecondsOrNone = 60.0

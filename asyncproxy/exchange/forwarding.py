@@ -13,12 +13,12 @@ from typing import Final
 from asyncproxy.exchange.headers import RawHeaders
 
 HOP_BY_HOP: Final = (
-    *("connection", "keep-alive", "proxy-[^:\r]*", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"),
-    *("expect", "x[-_]forwarded[-_][^:\r]*", "forwarded"),
+    *("connection", "keep[-_]alive", "proxy[-_][^:\r]*", "te", "trailer", "transfer[-_]encoding", "upgrade"),
+    *("http2[-_]settings", "content_length", "expect", "x[-_]forwarded[-_][^:\r]*", "forwarded"),
 )
 """What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say.
 
-With underscores too: CGI, and WSGI after it, gives programs the same name for both spellings.
+With underscores too, and Content-Length in that spelling: CGI, and WSGI after it, gives programs one name for both.
 """
 
 _FIRST_LETTERS: Final = "".join(sorted({name[0] for name in HOP_BY_HOP} | {"h", "c"}))
@@ -29,6 +29,7 @@ _ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP
 _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
+EXPECT: Final = b"\r\nExpect: 100-continue"
 VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 
@@ -81,11 +82,11 @@ class Noted:
     Connection names.
     """
 
-    __slots__ = ("connection", "expect", "hosts", "transfer")
+    __slots__ = ("connection", "expect", "hosts", "transfer", "upgrade")
 
     def __init__(self, fields: Fields | None = None, found: list[tuple[bytes, bytes]] | None = None) -> None:
         self.hosts = 0
-        self.connection = self.transfer = self.expect = b""
+        self.connection = self.transfer = self.expect = self.upgrade = b""
         if fields is not None and found is not None:
             ends_here = [self._take(fields, name.lower(), value.rstrip(b" \t")) for name, value in found]
             if any(ends_here):
@@ -107,7 +108,9 @@ class Noted:
         elif key == b"transfer-encoding":
             self.transfer = _joined(self.transfer, value.lower())
         elif key == b"expect":
-            self.expect = value.lower()
+            self.expect = _joined(self.expect, value.lower())
+        elif key == b"upgrade":
+            self.upgrade = _joined(self.upgrade, value)
         return True
 
 
@@ -164,6 +167,12 @@ def make_block(fields: RawHeaders) -> bytes:
 def without_length(block: bytes) -> bytes:
     """`block` without Content-Length, for a body that is not the one it was told of."""
     return _LENGTH.sub(b"", block)
+
+
+def restate_length(fields: Fields, length: int) -> None:
+    """Have Content-Length say `length` in as few digits as there are: others read ``010`` as eight."""
+    fields.length_value = b"%d" % length
+    fields.passed = _LENGTH.sub(b"\r\nContent-Length: " + fields.length_value, fields.passed)
 
 
 def head_after_target(block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:

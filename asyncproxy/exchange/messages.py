@@ -158,7 +158,7 @@ class Request(Fields):
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 Continue before it sends its body (RFC 9110 section 10.1.1)."""
-        return self.minor == 1 and self.noted.expect == b"100-continue"
+        return self.minor == 1 and b"100-continue" in self.noted.expect
 
     @property
     def id(self) -> str:

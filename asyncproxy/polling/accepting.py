@@ -16,7 +16,7 @@ from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.answering import Answering
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK
-from asyncproxy.polling.http1 import Framing, KnownRequest, parse_request, request_framing
+from asyncproxy.polling.http1 import Framing, KnownRequest, check_beginning, parse_request, request_framing
 from asyncproxy.polling.unsent import count_unsent
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ class ClientConnection(Answering):
     __slots__ = (
         "_body",
         "_body_size",
-        "_buffer",
-        "_continues",
         "_known",
         "_left",
         "_looping",
@@ -72,7 +70,6 @@ class ClientConnection(Answering):
         self._paused = False
         self._left = 0  # bytes not taken when last looked at, once the connection is to be closed
         self._continues = False
-        """Whether the client waits for 100 Continue."""
         self._chunked = False
         self.status = 0
         self.sent = 0
@@ -223,11 +220,12 @@ class ClientConnection(Answering):
     def _await_head(self, data: bytes) -> None:
         """The head is not whole yet, or is too long."""
         limits = self.door.limits
-        if len(data) > limits.request_line + 64 and b"\r\n" not in data[: limits.request_line + 64]:
-            self._refuse_alone(ClientError(414, f"the request line is longer than {limits.request_line} bytes"))
-        elif len(data) > limits.head:
-            self._refuse_alone(ClientError(431, f"the request's head is longer than {limits.head} bytes"))
-        elif self._phase == _IDLE:
+        try:
+            check_beginning(data, limits.request_line, limits.head)
+        except ClientError as error:
+            self._refuse_alone(error)
+            return
+        if self._phase == _IDLE:
             self._phase = _HEAD
             self.door.deadlines.set(self, limits.head_timeout)
 

@@ -32,6 +32,7 @@ class Limits(Protocol):
     head_timeout: float
     keep_alive: float
     body_idle: float
+    tunnel_idle: float | None
 
 
 class Door:
@@ -71,6 +72,7 @@ class Door:
         """From now on `limits` hold, for connections that are open too."""
         self.limits: Limits = limits
         self.keep_alive = self.limits.keep_alive
+        self.flow.tunnels.limit(self.limits.tunnel_idle)
 
     def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:
         """From now on requests take these routes; those that are under way go on as they are."""
