@@ -238,6 +238,12 @@ class Client(Sink, Protocol):
         Nothing goes to a client that cannot take it: one of HTTP/1.0, or a 100 that is not waited for.
         """
 
+    def switch(self, block: bytes, tunnel: Any) -> None:
+        """Send a 101 with the fields of `block`, and leave the connection to `tunnel`, a `polling.tunnel.Tunnel`.
+
+        Only a request that was offered to an upstream with its Upgrade comes to this.
+        """
+
     @property
     def behind(self) -> bool:
         """Whether the client has not taken all that it was sent."""

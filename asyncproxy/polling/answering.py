@@ -26,6 +26,7 @@ from asyncproxy.polling.unsent import count_unsent
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.listening import Door
+    from asyncproxy.polling.tunnel import Tunnel
 
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
@@ -37,6 +38,7 @@ class Answering(Due):
     """The `Client` of an exchange. A part of `accepting.ClientConnection`, which sets its attributes."""
 
     __slots__ = (
+        "_buffer",
         "_chunked",
         "_continues",
         "_framing",
@@ -57,6 +59,8 @@ class Answering(Due):
     """The latest request; it decides how its response is framed, and whether another one follows."""
     status: int
     sent: int
+    _buffer: bytes
+    """What the client has sent behind its request."""
     _framing: Framing | None
     """While a request's body arrives."""
     _producer: Producer | None
@@ -147,6 +151,14 @@ class Answering(Due):
         if status == 100:
             self._continues = False
         self.transport.write(b"%b%b\r\n\r\n" % (_STATUS_LINES[status], block))
+
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""
+        self.status, self.sent = 101, 0
+        self.door.deadlines.remove(self)
+        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[101], block, self.request.mark))
+        early, self._buffer = self._buffer, b""
+        tunnel.open(self, early)
 
     @property
     def behind(self) -> bool:

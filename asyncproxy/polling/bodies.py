@@ -204,6 +204,8 @@ class BodyStream:
 
 def body_stream(message: Any) -> BodyStream:
     """The stream of a request's or a reply's body; one that was whole from the start gets a stream of it."""
+    if not isinstance(message.stream, (BodyStream, bytes)):
+        raise RuntimeError("the upstream has switched protocols: there is no body to read")
     if not isinstance(message.stream, BodyStream):
         message.stream = BodyStream.whole(message.stream or b"")
     return cast(BodyStream, message.stream)

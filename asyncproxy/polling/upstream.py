@@ -26,6 +26,7 @@ from asyncproxy.exchange.framing import chunk, last_chunk
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
 from asyncproxy.exchange.trailers import Trailers
+from asyncproxy.exchange.upgrading import offered, upgrade_block
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream, body_stream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
@@ -92,6 +93,12 @@ class Forwarding(Parked, Due):
         """What is forwarded."""
         return self.wait.request  # type: ignore[no-any-return]
 
+    @property
+    def offer(self) -> bytes:
+        """The protocols that the upstream may switch to."""
+        request = self.request
+        return offered(request.noted, request.minor)
+
     def begin(self) -> None:
         """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
         owner, request = self.owner, self.wait.request
@@ -129,17 +136,21 @@ class Forwarding(Parked, Due):
         """What follows the target, with the client's fields; kept, for the client's next request is likely the same."""
         request = self.request
         framing = (b"" if request.length is not None else CHUNKED) + _welcome(request)
+        if request.noted.upgrade:
+            framing += upgrade_block(self.offer)
         if not request.host_value and not request.noted.hosts:
-            return head_after_target(self._host() + self._without_id(request.passed), b"", request.peer.block, framing)
-        onward = head_after_target(self._without_id(request.passed), request.host_value, request.peer.block, framing)
+            block = self._host() + self._without_id(request.passed)
+            return head_after_target(block, request.peer.told(b""), framing)
+        told = request.peer.told(request.host_value)
+        onward = head_after_target(self._without_id(request.passed), told, framing)
         request.onward = onward
         return onward
 
     def _head_of_its_own(self) -> bytes:
         """What follows the target, with the module's fields."""
         request = self.request
-        framing = self._own_framing() + _welcome(request)
-        return head_after_target(self._own_block(), request.host_value, request.peer.block, framing)
+        framing = self._own_framing() + _welcome(request) + upgrade_block(self.offer)
+        return head_after_target(self._own_block(), request.peer.told(request.host_value), framing)
 
     def _host(self) -> bytes:
         """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""

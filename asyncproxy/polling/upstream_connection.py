@@ -17,9 +17,11 @@ from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.framing import FramingError
 from asyncproxy.exchange.responses import Reply
 from asyncproxy.exchange.trailers import passed_trailers
+from asyncproxy.exchange.upgrading import SWITCHING, NotAgreed, agreed
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, check_reply_beginning, parse_reply, reply_framing
+from asyncproxy.polling.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -155,13 +157,17 @@ class UpstreamConnection(Due):
             self._begin_body(head, rest)
 
     def _take_informational(self, head: Reply, size: int, rest: bytes) -> None:
-        """A 1xx of `size` bytes is not the reply; the reply is still to come, and may take as long as before."""
+        """A 1xx of `size` bytes is not the reply; the reply is still to come, and may take as long as before.
+
+        But for a 101: it is the end of HTTP here.
+        """
+        if head.status == SWITCHING:
+            self._switched(head, rest)
+            return
         self._informational += 1
         self._informational_bytes += size
         forwarding = self.forwarding
         assert forwarding is not None
-        if head.status == 101:
-            raise BadReply("it switches protocols, which nobody asked for")
         if self._informational > INFORMATIONAL_LIMIT:
             raise BadReply(f"more than {INFORMATIONAL_LIMIT} informational replies before it")
         if self._informational_bytes > HEAD_LIMIT:
@@ -173,6 +179,21 @@ class UpstreamConnection(Due):
         forwarding.informed(head)
         if rest and self.forwarding is not None:
             self._take_head(rest)
+
+    def _switched(self, head: Reply, rest: bytes) -> None:
+        """The upstream speaks another protocol from now on: what was offered, or it breaks the rules."""
+        forwarding = self.forwarding
+        assert forwarding is not None
+        try:
+            protocol = agreed(head, head.minor, forwarding.offer)
+        except NotAgreed as why:
+            raise BadReply(str(why)) from None
+        if not forwarding.sent:
+            raise BadReply("it switches protocols before it has the whole request")
+        self.forwarding = None
+        self.pool.deadlines.remove(self)
+        head.stream = Tunnel(forwarding, self, protocol, rest)
+        forwarding.arrived(head)
 
     def _whole(self, head: Reply, body: bytes, reusable: bool) -> None:
         forwarding = self.forwarding
