@@ -52,7 +52,7 @@ def test_an_upstream_s_own_name_stays_between_it_and_us(proxy: Proxy, upstream: 
     own = upstream.url.removeprefix("http://")
     fields = (f"Location: http://{own}/next", "Content-Location: /here", "Set-Cookie: a=b; Path=/; Domain=127.0.0.1",
               "Set-Cookie: c=d; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/e")  # fmt: skip
-    upstream.script = lambda call: call.answer(b"", *fields, status=302)
+    upstream.script = lambda call: call.answer(b"", "302 Found", *fields)
     with proxy.client() as client:
         replies = [client.get("/shop/cart?id=7") for _ in range(3)]
     assert {(call.target, call.get("host"), call.get("x-forwarded-host")) for call in upstream.calls} == {
