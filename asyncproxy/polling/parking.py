@@ -225,7 +225,7 @@ class _Refused(Parked):
     def begin(self) -> None:
         """It never waits."""
         self.wait.abandon()
-        self.fail(Overloaded("too many requests are parked"))
+        self.fail(Overloaded("too many requests are parked", "server.max_parked"))
 
 
 def place(spot: Spot | None) -> str:
