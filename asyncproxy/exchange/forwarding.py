@@ -13,12 +13,12 @@ from typing import Final
 from asyncproxy.exchange.headers import RawHeaders
 
 HOP_BY_HOP: Final = (
-    *("connection", "keep-alive", "proxy-[^:\r]*", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"),
-    *("expect", "x[-_]forwarded[-_][^:\r]*", "forwarded"),
+    *("connection", "keep[-_]alive", "proxy[-_][^:\r]*", "te", "trailer", "transfer[-_]encoding", "upgrade"),
+    *("http2[-_]settings", "content_length", "expect", "x[-_]forwarded[-_][^:\r]*", "forwarded"),
 )
 """What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say.
 
-With underscores too: CGI, and WSGI after it, gives programs the same name for both spellings.
+With underscores too, and Content-Length in that spelling: CGI, and WSGI after it, gives programs one name for both.
 """
 
 _FIRST_LETTERS: Final = "".join(sorted({name[0] for name in HOP_BY_HOP} | {"h", "c"}))
@@ -164,6 +164,12 @@ def make_block(fields: RawHeaders) -> bytes:
 def without_length(block: bytes) -> bytes:
     """`block` without Content-Length, for a body that is not the one it was told of."""
     return _LENGTH.sub(b"", block)
+
+
+def restate_length(fields: Fields, length: int) -> None:
+    """Have Content-Length say `length` in as few digits as there are: others read ``010`` as eight."""
+    fields.length_value = b"%d" % length
+    fields.passed = _LENGTH.sub(b"\r\nContent-Length: " + fields.length_value, fields.passed)
 
 
 def head_after_target(block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:

@@ -10,9 +10,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+from asyncproxy.exchange.trailers import left_out_of_trailers, refused_in_trailers
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)*+)" % _EXTENSION)
+_TRAILER: Final = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*+" % _TOKEN)
 SIZE_LINE_LIMIT: Final = 256
+EXTENSIONS_LIMIT: Final = 16 * 1024
+"""Bytes of chunk extensions in one body: nothing comes of them but work (RFC 9112 section 7.1.1)."""
 TRAILERS_LIMIT: Final = 8192
 
 
@@ -56,14 +63,14 @@ class UntilClose:
 
 
 class ChunkedBody:
-    """A body in chunks (RFC 9112 section 7.1). Extensions are dropped, trailers kept apart in `trailers`."""
+    """A body in chunks (RFC 9112 section 7.1). Extensions are dropped; `trailers` has those that may go on."""
 
-    __slots__ = ("_buffer", "_left", "_trailer_bytes", "done", "surplus", "trailers")
+    __slots__ = ("_buffer", "_extension_bytes", "_left", "_trailer_bytes", "done", "surplus", "trailers")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._left = 0  # of the current chunk, its CRLF included; -1 among the trailers
-        self._trailer_bytes = 0
+        self._extension_bytes = self._trailer_bytes = 0
         self.trailers: list[tuple[bytes, bytes]] = []
         self.done = False
         self.surplus = b""
@@ -95,8 +102,8 @@ class ChunkedBody:
         if end < 0 or end - at > limit:
             if len(data) - at > limit:
                 raise FramingError("a chunk-size or trailer line is too long")
-            if b"\n" in data[at:]:
-                raise FramingError("a bare LF among the chunks")
+            if b"\n" in data[at:] or b"\r" in data[at:-1]:
+                raise FramingError("a bare CR or LF among the chunks")
             return at, False
         if self._left == 0:
             self._read_size(data[at:end])
@@ -124,7 +131,10 @@ class ChunkedBody:
     def _read_size(self, line: bytes) -> None:
         match = _SIZE_LINE.fullmatch(line)
         if match is None:
-            raise FramingError("a chunk size is no hexadecimal number")
+            raise FramingError("a chunk's size is no hexadecimal number, or its extension is malformed")
+        self._extension_bytes += len(match[2])
+        if self._extension_bytes > EXTENSIONS_LIMIT:
+            raise FramingError("the chunks have too many extensions")
         size = int(match[1], 16)
         self._left = size + 2 if size else -1
 
@@ -138,7 +148,10 @@ class ChunkedBody:
         if not _TRAILER.fullmatch(line):
             raise FramingError("a trailer is no header field")
         name, _, value = line.partition(b":")
-        self.trailers.append((name, value.strip(b" \t")))
+        if refused_in_trailers(name):
+            raise FramingError(f"{name.decode('ascii')} cannot be said in a trailer")
+        if not left_out_of_trailers(name):
+            self.trailers.append((name, value.strip(b" \t")))
 
 
 def chunk(piece: bytes) -> bytes:

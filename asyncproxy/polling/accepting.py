@@ -14,7 +14,7 @@ from asyncproxy.exchange.errors import ClientError, ClientGone, ClientStalled, P
 from asyncproxy.exchange.messages import Peer, Request
 from asyncproxy.polling.deadlines import NEVER, TICK
 from asyncproxy.polling.failures import blame
-from asyncproxy.polling.http1 import KnownRequest, parse_request
+from asyncproxy.polling.http1 import KnownRequest, check_beginning, parse_request
 from asyncproxy.polling.pace import Outflow
 from asyncproxy.polling.receiving import DROPPED, Receiving
 from asyncproxy.polling.unsent import count_unsent, count_untaken
@@ -215,13 +215,12 @@ class ClientConnection(Receiving):
     def _await_head(self, data: bytes) -> None:
         """The head is not whole yet, or is too long."""
         limits = self.door.limits
-        if len(data) > limits.request_line + 64 and b"\r\n" not in data[: limits.request_line + 64]:
-            words = f"the request line is longer than {limits.request_line} bytes"
-            self._refuse_alone(ClientError(414, words, detail="limits.request_line"))
-        elif len(data) > limits.head:
-            words = f"the request's head is longer than {limits.head} bytes"
-            self._refuse_alone(ClientError(431, words, detail="limits.head"))
-        elif self._phase == _IDLE:
+        try:
+            check_beginning(data, limits.request_line, limits.head)
+        except ClientError as error:
+            self._refuse_alone(error)
+            return
+        if self._phase == _IDLE:
             self._phase = _HEAD
             self.door.deadlines.set(self, limits.head_timeout)
 

@@ -10,12 +10,13 @@ where the body ends is the business of `exchange.framing`.
 from __future__ import annotations
 
 import re
+from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive
+from asyncproxy.exchange.forwarding import keeps_alive, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -33,11 +34,19 @@ _REQUEST_LINE: Final = re.compile(rb"(?!CONNECT /)([!#$%&'*+\-.^_`|~0-9A-Za-z]+)
 _PATH: Final = re.compile(rb"/[!\"$-~]*")
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n)")
+_LINE_BEGUN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) [\t\x20-\x7e\x80-\xff]*(?=\r\n)")
+_STATUS_LINE_BEGINS: Final = b"HTTP/1."
+_CR: Final = 13
 _SLASH: Final = 47
+_ZERO: Final = 48
 _BODILESS: Final = frozenset((*range(100, 200), 204, 304))
-_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
-_DIGITS: Final = re.compile(rb"\d{1,18}")
+_AUTHORITY: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})+"
+    rb"(?::(?:[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
+_IN_BRACKETS: Final = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\]((?::[0-9]*)?)")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 Framing = LengthBody | ChunkedBody | UntilClose
 
@@ -77,7 +86,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     if method is None:
         raise ClientError(501, "the method is not known here")
     if len(target) > line_limit:
-        raise ClientError(414, f"the request target is longer than {line_limit} bytes")
+        raise ClientError(414, f"the request target is longer than {line_limit} bytes", detail="limits.request_line")
     try:
         HttpRequestParser(_NOBODY).feed_data(head)
     except HttpParserUpgrade:
@@ -86,18 +95,64 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         raise ClientError(400, f"malformed head: {why}") from None
     request = Request(method, target)
     plain = request.sift(head[line.end() : -4])
-    if _AUTHORITY.fullmatch(request.host_value) is None:
+    host = request.host_value
+    if host and _AUTHORITY.fullmatch(host) is None and not is_authority(host):
         raise ClientError(400, "the Host field is no host")
-    if plain and digit == b"1" and request.host_value:
+    if plain and digit == b"1" and host:
         return request  # a plain GET
-    request.minor = minor = digit[0] - 48
+    _take_in(request, digit[0] - 48)
+    return request
+
+
+def _take_in(request: Request, minor: int) -> None:
+    """What the fields of a request that is not a plain GET say of its host, its connection and its body."""
+    request.minor = minor
     noted = request.noted
     if noted.hosts != 1 and (noted.hosts or minor):
         raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
+    if noted.hosts and not request.host_value:
+        raise ClientError(400, "the Host field is empty")
     request.keep_alive = keeps_alive(noted.connection, minor)
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
-    return request
+        if request.method == "TRACE" and request.length != 0:
+            raise ClientError(400, "TRACE takes no body")
+
+
+def check_beginning(data: bytes, line_limit: int, limit: int) -> None:
+    """Refuse `data`, the beginning of a head, if none can come of it: its client would wait for the rest of our time.
+
+    `line_limit` is the longest target, `limit` the longest head. Raises `ClientError`, as `parse_request` would.
+    """
+    if len(data) > line_limit + 64 and b"\r\n" not in data[: line_limit + 64]:
+        raise ClientError(414, f"the request line is longer than {line_limit} bytes", detail="limits.request_line")
+    if len(data) > limit:
+        raise ClientError(431, f"the request's head is longer than {limit} bytes", detail="limits.head")
+    _check_line_ends(data, ClientError(400, "malformed head: a bare CR or LF"))
+    if b"\r\n" not in data:
+        if _LINE_BEGUN.fullmatch(data) is None:
+            raise ClientError(400, "malformed request line")
+        return
+    line = _REQUEST_LINE.match(data)
+    if line is None:
+        raise _bad_request_line(data)
+    if line[1] not in METHODS:
+        raise ClientError(501, "the method is not known here")
+
+
+def check_reply_beginning(data: bytes) -> None:
+    """The same for a reply's head. Raises `BadReply`."""
+    _check_line_ends(data, BadReply("malformed head: a bare CR or LF"))
+    begins = _STATUS_LINE_BEGINS.startswith(data[: len(_STATUS_LINE_BEGINS)])
+    if not begins or (b"\r\n" in data and _STATUS_LINE.match(data) is None):
+        raise BadReply("its status line is not HTTP/1.1")
+
+
+def _check_line_ends(data: bytes, error: Exception) -> None:
+    """Raise `error` if a CR or LF in `data` stands alone; a CR at its end may still be followed."""
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") != ends or data.count(b"\r") - (data[-1] == _CR) != ends:
+        raise error
 
 
 class KnownRequest:
@@ -160,8 +215,17 @@ class KnownReply:
 
 
 def is_authority(text: bytes) -> bool:
-    """Whether `text` is a host, with a port or without (RFC 9112 section 3.2); an empty one is one."""
-    return _AUTHORITY.fullmatch(text) is not None
+    """Whether `text` is a host, with a port or without (RFC 9112 section 3.2, RFC 3986 section 3.2)."""
+    if _AUTHORITY.fullmatch(text) is not None:
+        return True
+    literal = _IN_BRACKETS.fullmatch(text)
+    if literal is None or _AUTHORITY.fullmatch(b"a" + literal[2]) is None:
+        return False
+    try:
+        IPv6Address(literal[1].decode("ascii"))
+    except AddressValueError:
+        return False
+    return True
 
 
 def parse_reply(head: bytes, method: str) -> Reply:
@@ -179,7 +243,7 @@ def parse_reply(head: bytes, method: str) -> Reply:
     reply = Reply(int(digits))
     plain = reply.sift(head[line.end() : -4])
     told = reply.length_value
-    if plain and digit == b"1" and told.isdigit() and len(told) < 19:
+    if plain and digit == b"1" and told.isdigit() and len(told) < 19 and told[0] != _ZERO:
         reply.length = int(told)
     else:
         reply.minor = digit[0] - 48
@@ -187,6 +251,8 @@ def parse_reply(head: bytes, method: str) -> Reply:
         reply.length = _reply_length(reply)
     if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
+        if reply.noted.transfer and (reply.status < 200 or reply.status == 204):
+            raise BadReply(f"a {reply.status} has no transfer coding")
     elif reply.length is None and not reply.noted.transfer:
         reply.keep_alive = False
     return reply
@@ -197,7 +263,7 @@ def _request_length(request: Request) -> int | None:
     if not transfer:
         if not _DIGITS.fullmatch(request.length_value):
             raise ClientError(400, "Content-Length is no number, or is given more than once")
-        return int(request.length_value)
+        return _length_told(request)
     if request.length_value:
         raise ClientError(400, "Content-Length and Transfer-Encoding together")
     if request.minor == 0:
@@ -207,12 +273,20 @@ def _request_length(request: Request) -> int | None:
     return None
 
 
+def _length_told(message: Request | Reply) -> int:
+    told = message.length_value
+    length = int(told)
+    if told[0] == _ZERO and len(told) > 1:
+        restate_length(message, length)
+    return length
+
+
 def _reply_length(reply: Reply) -> int | None:
     transfer = reply.noted.transfer
     if not transfer:
         if reply.length_value and not _DIGITS.fullmatch(reply.length_value):
             raise BadReply("its Content-Length is no number, or is given more than once")
-        return int(reply.length_value) if reply.length_value else None
+        return _length_told(reply) if reply.length_value else None
     if reply.length_value:
         raise BadReply("it has Content-Length and Transfer-Encoding together")
     if reply.minor == 0 or transfer != b"chunked":

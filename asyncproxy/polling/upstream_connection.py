@@ -18,7 +18,7 @@ from asyncproxy.exchange.framing import FramingError
 from asyncproxy.exchange.responses import Reply
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
-from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, parse_reply, reply_framing
+from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, check_reply_beginning, parse_reply, reply_framing
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -124,6 +124,7 @@ class UpstreamConnection(Due):
         if end < 4 or end > HEAD_LIMIT:
             if len(data) > HEAD_LIMIT:
                 raise BadReply(f"its head is longer than {HEAD_LIMIT} bytes")
+            check_reply_beginning(data)
             self._buffer = data
             return
         head = parse_reply(data[:end], self._method)

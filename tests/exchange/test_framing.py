@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncproxy.exchange.framing import (
+    EXTENSIONS_LIMIT,
     LAST_CHUNK,
     SIZE_LINE_LIMIT,
     TRAILERS_LIMIT,
@@ -153,6 +154,18 @@ def test_any_bytes_are_read_the_same_however_they_are_cut(data: bytes, cut: list
         b"0\r\nA: b\nC: d\r\n\r\n",
         b"0\r\n: b\r\n\r\n",
         b"0\r\nA: \x01\r\n\r\n",
+        b"1;\r\n",
+        b"1;;a\r\n",
+        b"1;a=\r\n",
+        b"1;=a\r\n",
+        b"1;a b\r\n",
+        b"1;a;\r\n",
+        b"1;a=b c\r\n",
+        b'1;a="b\r\n',
+        b'1;a="b\\"\r\n',
+        b"1;a \r\n",
+        b"1\rx",
+        (b"1;" + b"x" * 200 + b"\r\n.\r\n") * (EXTENSIONS_LIMIT // 200 + 1),
         b"1;" + b"x" * SIZE_LINE_LIMIT + b"\r\n",
         b"1;" + b"x" * SIZE_LINE_LIMIT,
         b"0\r\nA: " + b"x" * TRAILERS_LIMIT,
@@ -163,6 +176,15 @@ def test_any_bytes_are_read_the_same_however_they_are_cut(data: bytes, cut: list
 def test_what_is_not_the_grammar_is_refused(wire: bytes, step: int) -> None:
     with pytest.raises(FramingError):
         feed(ChunkedBody(), wire, [step] * (len(wire) // step + 1))
+
+
+@pytest.mark.parametrize(
+    "extension", [b";a", b" ;\ta=b", b";a=b;c", b';a="b;\\"c"', b"\t;\ta\t=\tb ; c", b';a=""', b';a="\xe9\t"']
+)
+def test_extensions_that_are_grammar_are_dropped(extension: bytes) -> None:
+    framing = ChunkedBody()
+    assert framing.feed(b"1" + extension + b"\r\nx\r\n0" + extension + b"\r\n\r\n") == b"x"
+    assert framing.done
 
 
 def test_a_byte_a_feed_costs_no_growing_buffer() -> None:

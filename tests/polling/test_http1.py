@@ -13,6 +13,8 @@ from asyncproxy.polling.http1 import (
     BadReply,
     KnownReply,
     KnownRequest,
+    check_beginning,
+    check_reply_beginning,
     parse_reply,
     parse_request,
     reply_framing,
@@ -35,7 +37,6 @@ def test_a_plain_request() -> None:
 
 def test_any_case_and_spelling_of_a_field_that_is_grammar_is_taken() -> None:
     assert parse_request(req(fields=b"hOsT:a\r\ncontent-LENGTH: \t5\t\r\n")).length == 5
-    assert parse_request(req(fields=b"Host:\r\n")).host == ""
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,19 @@ def test_a_request_line_that_is_not_ours_is_refused(line: bytes, status: int) ->
     "fields",
     [
         b"",
+        b"Host:\r\n",
+        b"Host: \t\r\n",
+        b"Host: :80\r\n",
+        b"Host: a:65536\r\n",
+        b"Host: a:8_0\r\n",
+        b"Host: a:80:80\r\n",
+        b"Host: [::1\r\n",
+        b"Host: [::1]a\r\n",
+        b"Host: [::1]:65536\r\n",
+        b"Host: [1::2::3]\r\n",
+        b"Host: ::1\r\n",
+        b"Host: a%zz\r\n",
+        b"Host: a\\b\r\n",
         HOST + HOST,
         HOST + b"hOST: b\r\n",
         HOST + b"Transfer-Encoding: gzip, chunked\r\n",
@@ -120,6 +134,88 @@ def test_fields_that_break_a_rule_are_refused(fields: bytes) -> None:
         assert refused.value.status == 400
 
 
+@pytest.mark.parametrize(
+    "host",
+    [b"a", b"a.b:80", b"a:", b"[::1]", b"[::1]:65535", b"[::ffff:1.2.3.4]", b"1.2.3.4:00080", b"x_y", b"%41;b,c"],
+)
+def test_every_authority_is_a_host(host: bytes) -> None:
+    assert parse_request(req(fields=b"Host: " + host + b"\r\n")).host_value == host
+
+
+@pytest.mark.parametrize("others", [b"", b"A: b\r\n"])
+def test_a_length_goes_on_in_as_few_digits_as_there_are(others: bytes) -> None:
+    request = parse_request(req(fields=HOST + others + b"content-length: 0010\r\n"))
+    assert (request.length, request.length_value) == (10, b"10")
+    assert request.passed.endswith(b"\r\nContent-Length: 10")
+    reply = parse_reply(rep(fields=others + b"Content-Length:\t010 \r\n"), "GET")
+    assert (reply.length, reply.length_value) == (10, b"10")
+    assert reply.passed.endswith(b"\r\nContent-Length: 10")
+
+
+def test_trace_takes_no_body() -> None:
+    assert parse_request(req(b"TRACE / HTTP/1.1", HOST + b"Content-Length: 0\r\n")).length == 0
+    for framing in (b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"):
+        with pytest.raises(ClientError, match="TRACE"):
+            parse_request(req(b"TRACE / HTTP/1.1", HOST + framing))
+
+
+# Beginnings.
+
+GOOD = req(b"POST http://a/b?c HTTP/1.1", HOST + b"A: \xe9\r\nContent-Length: 3\r\n")
+
+
+def test_no_beginning_of_a_good_head_is_refused() -> None:
+    for end in range(1, len(GOOD)):
+        check_beginning(GOOD[:end], 8192, 65536)
+    good = rep(b"HTTP/1.1 200 fine", b"A: b\r\n")
+    for end in range(1, len(good)):
+        check_reply_beginning(good[:end])
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET /\r\n", 400),
+        (b"GET /\n", 400),
+        (b"\nGET / HTTP/1.1\r\n", 400),
+        (b"\rGET / HTTP/1.1\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\r", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
+        (b"\x16\x03\x01\x02", 400),
+        (b" ", 400),
+        (b"GET  ", 400),
+        (b"GET / / ", 400),
+        (b"GET /\x00", 400),
+        (b"GET / HTTP/2.0\r\n", 505),
+        (b"BREW / HTTP/1.1\r\nA", 501),
+        (b"GET /" + b"x" * 9000, 414),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * 70_000, 431),
+    ],
+)
+def test_a_beginning_of_which_no_head_can_come_is_refused_at_once(data: bytes, status: int) -> None:
+    with pytest.raises(ClientError) as refused:
+        check_beginning(data, 8192, 65536)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-x\r\n",
+        b"H3",
+        b"HTTP/2",
+        b"HTTP/1.1 200 OK\n",
+        b"HTTP/1.1 200\r\n",
+        b"HTTP/1.1 200 OK\r\nA\rB",
+        b"\r\n",
+    ],
+)
+def test_a_beginning_of_which_no_reply_can_come_is_bad_at_once(data: bytes) -> None:
+    with pytest.raises(BadReply):
+        check_reply_beginning(data)
+
+
 def test_a_length_may_have_white_space_behind_it() -> None:
     assert parse_request(req(fields=HOST + b"Content-Length: 3 \r\n")).length == 3
 
@@ -130,7 +226,7 @@ def test_transfer_codings_on_http_1_0_are_refused() -> None:
             parse_request(req(b"POST / HTTP/1.0", fields + b"Transfer-Encoding: chunked\r\n"))
 
 
-@pytest.mark.parametrize(("fields", "ok"), [(b"", True), (HOST, True), (HOST + HOST, False)])
+@pytest.mark.parametrize(("fields", "ok"), [(b"", True), (HOST, True), (HOST + HOST, False), (b"Host:\r\n", False)])
 def test_http_1_0_may_go_without_a_host(fields: bytes, ok: bool) -> None:
     if ok:
         request = parse_request(req(b"GET / HTTP/1.0", fields))
@@ -183,7 +279,7 @@ def rep(line: bytes = b"HTTP/1.1 200 OK", fields: bytes = b"") -> bytes:
     return line + b"\r\n" + fields + b"\r\n"
 
 
-@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.1 200 \xe9 fine\t!"])
+@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200 \xe9 fine\t!"])
 def test_a_plain_reply(line: bytes) -> None:
     reply = parse_reply(rep(line, b"Content-Length: 5\r\n"), "GET")
     assert (reply.status, reply.length, reply.keep_alive, reply.bodiless) == (200, 5, True, False)
@@ -192,6 +288,7 @@ def test_a_plain_reply(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        b"HTTP/1.1 200",
         b"HTTP/1.1 200 O\x01K",
         b"HTTP/1.1 200 O\x7fK",
         b"HTTP/1.1 200 O\x00K",
@@ -275,6 +372,13 @@ def test_an_old_upstream_is_kept_only_if_it_says_so() -> None:
     fields = b"Content-Length: 1\r\n"
     assert not parse_reply(rep(b"HTTP/1.0 200 OK", fields), "GET").keep_alive
     assert parse_reply(rep(b"HTTP/1.0 200 OK", fields + b"Connection: keep-alive\r\n"), "GET").keep_alive
+
+
+@pytest.mark.parametrize("status", [100, 103, 204])
+def test_a_reply_that_has_no_body_has_no_transfer_coding(status: int) -> None:
+    with pytest.raises(BadReply, match=str(status)):
+        parse_reply(rep(b"HTTP/1.1 %d X" % status, b"Transfer-Encoding: chunked\r\n"), "GET")
+    assert parse_reply(rep(b"HTTP/1.1 304 X", b"Transfer-Encoding: chunked\r\n"), "GET").bodiless
 
 
 def test_an_upgrade_is_read_as_any_reply() -> None:
