@@ -46,6 +46,12 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The field that tells a request's id to its upstream and its client; ``"off"`` tells it to nobody."""
     trust_request_id: bool = False
     """Whether a request keeps the id that its client gives in that field."""
+    trusted: Annotated[tuple[str, ...], read_by(values.networks)] = ()
+    """Peers in front of the proxy that may say who the client is, in ``X-Forwarded-*`` or ``Forwarded``: addresses,
+    networks such as ``"10.0.0.0/8"``, and ``"unix"`` for those who come over a UNIX socket. Nobody by default."""
+    forwarded: Annotated[Literal["both", "x-forwarded", "rfc7239", "off"], read_by(values.forwarded)] = "both"
+    """What upstreams are told of the client: ``X-Forwarded-For``, ``-Proto`` and ``-Host`` (``"x-forwarded"``),
+    ``Forwarded`` (``"rfc7239"``), both, or nothing."""
     access_log: str | None = None
     """The file that gets a line for each request; ``"-"`` is standard output. There is none by default."""
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"
@@ -113,6 +119,8 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     linger: SecondsOrZero = 2.0
     """How long what a client still sends is read and dropped after it was refused, so that it gets to see the answer
     (RFC 9112 section 9.6); ``"off"`` closes at once."""
+    tunnel_idle: SecondsOrNone = 3600.0
+    """How long no byte may pass either way after an upgrade, such as to WebSocket; ``"off"`` is no limit."""
 
 
 class Tickets(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,6 +156,10 @@ class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The servers of the group, which take turns."""
     connect_timeout: Seconds = 5.0
     """How long a connection may take, and how long a request may wait in line for one."""
+    expect_timeout: SecondsOrZero = 1.0
+    """How long a client that waits for ``100 Continue`` waits for the server's word; then it is told to go on.
+
+    ``"off"`` tells it at once, and the server hears of no Expect."""
     send_timeout: SecondsOrNone = 60.0
     """How long a server may take nothing of a request's body; beyond, 504."""
     first_byte_timeout: SecondsOrNone = 60.0

@@ -84,6 +84,12 @@ class ParkTimeout(ProxyError):
         super().__init__(words, detail)
 
 
+class TunnelIdle(ProxyError):
+    """No byte went through a tunnel for too long: it is closed. Nobody is told but the log."""
+
+    status = 504
+
+
 class Overloaded(ProxyError):
     """A limit of ours is reached. Uncaught, the client gets 503 with Retry-After."""
 

@@ -29,6 +29,7 @@ _ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP
 _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
+EXPECT: Final = b"\r\nExpect: 100-continue"
 VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 
@@ -81,11 +82,11 @@ class Noted:
     Connection names.
     """
 
-    __slots__ = ("connection", "expect", "hosts", "transfer")
+    __slots__ = ("connection", "expect", "hosts", "transfer", "upgrade")
 
     def __init__(self, fields: Fields | None = None, found: list[tuple[bytes, bytes]] | None = None) -> None:
         self.hosts = 0
-        self.connection = self.transfer = self.expect = b""
+        self.connection = self.transfer = self.expect = self.upgrade = b""
         if fields is not None and found is not None:
             ends_here = [self._take(fields, name.lower(), value.rstrip(b" \t")) for name, value in found]
             if any(ends_here):
@@ -107,7 +108,9 @@ class Noted:
         elif key == b"transfer-encoding":
             self.transfer = _joined(self.transfer, value.lower())
         elif key == b"expect":
-            self.expect = value.lower()
+            self.expect = _joined(self.expect, value.lower())
+        elif key == b"upgrade":
+            self.upgrade = _joined(self.upgrade, value)
         return True
 
 
@@ -172,18 +175,13 @@ def restate_length(fields: Fields, length: int) -> None:
     fields.passed = _LENGTH.sub(b"\r\nContent-Length: " + fields.length_value, fields.passed)
 
 
-def head_after_target(block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:
+def head_after_target(block: bytes, client: bytes, framing: bytes) -> bytes:
     """The head of a request for an upstream, between its target and its id: `block` as sifted, then ours.
 
-    `host` is what the client asked for (X-Forwarded-Host), `client` the prepared block about the client, and `framing`
-    what tells the body's length if `block` does not. HTTP/1.1 keeps the connection without a word.
+    `client` is the block about the client, see `peers.Peer.told`, and `framing` what tells the body's length if `block`
+    does not. HTTP/1.1 keeps the connection without a word.
     """
-    return b" HTTP/1.1%b%b\r\nX-Forwarded-Host: %b%b%b" % (block, client, host, VIA, framing)
-
-
-def client_block(address: str, scheme: str) -> bytes:
-    """What is told about a client, the same for all of its requests."""
-    return f"\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Proto: {scheme}".encode("ascii")
+    return b" HTTP/1.1%b%b%b%b" % (block, client, VIA, framing)
 
 
 def origin_form(target: bytes) -> bytes:

@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import ClientError, ClientGone, ClientStalled, ProxyError
-from asyncproxy.exchange.messages import Peer, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.polling.deadlines import NEVER, TICK
 from asyncproxy.polling.failures import blame
 from asyncproxy.polling.http1 import KnownRequest, check_beginning, parse_request
@@ -26,6 +27,7 @@ _CR: Final = 13
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _IDLE, _HEAD, _BUSY, _CLOSING = range(4)
 _NO_REQUEST: Final = Request("GET", b"/")
+_NO_PEER: Final = Peer()
 
 
 class ClientConnection(Receiving):
@@ -47,7 +49,7 @@ class ClientConnection(Receiving):
         self.door = door
         self.transport = self.exchange = None
         self.request = _NO_REQUEST
-        self.peer = Peer()
+        self.peer = _NO_PEER
         self._phase = _IDLE
         self._known: KnownRequest | None = None
         self._number = 0
@@ -70,15 +72,18 @@ class ClientConnection(Receiving):
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
         self.transport = transport
-        peer = transport.getPeer()
-        address, port = getattr(peer, "host", "unix"), getattr(peer, "port", 0)
-        self.peer = Peer(address, port, self.door.scheme, self.door.flow.prefix)
+        self.meet(self.door.peer_of(transport.getPeer()))
         transport.registerProducer(self, True)
         door = self.door
         door.connections.add(self)
         door.deadlines.set(self, door.limits.first_request_timeout)
-        if door.crowd is not None and (error := door.crowd.come(self, address)) is not None:
+        if door.crowd is not None and (error := door.crowd.come(self, self.peer.address)) is not None:
             self._refuse_alone(error)
+
+    def meet(self, peer: Peer) -> None:
+        """From now on `peer` is who is at the other end; what is known of its requests may be told otherwise."""
+        self.peer = peer
+        self._known = None
 
     def dataReceived(self, data: bytes) -> None:
         """Called by the transport."""

@@ -104,8 +104,16 @@ class BodyStream:
 
     # The taker's side.
 
-    def attach(self, sink: Sink) -> None:
-        """`sink` takes what has come and what comes, until the end, a failure, or `detach`."""
+    @property
+    def unasked(self) -> bool:
+        """Whether nothing has come because its source waits to hear that it is wanted, as a client for 100 Continue."""
+        return self._paused and not self.taken and not self._size
+
+    def attach(self, sink: Sink, *, ask: bool = True) -> None:
+        """`sink` takes what has come and what comes, until the end, a failure, or `detach`.
+
+        Without `ask` a source that waits goes on waiting, until it is told by `resume`.
+        """
         kept, self._kept, self._size = self._kept, [], 0
         self.taken = True
         self._sink = sink
@@ -122,7 +130,10 @@ class BodyStream:
             self._sink = None
             sink.failed(self.error)
         elif waits and not self._paused and self.source is not None:
-            self.source.resume()
+            if ask:
+                self.source.resume()
+            else:
+                self._paused = True
 
     def detach(self) -> None:
         """The sink takes no more; what comes is kept, within the limit."""
@@ -188,6 +199,8 @@ class BodyStream:
 
 def body_stream(message: Any) -> BodyStream:
     """The stream of a request's or a reply's body; one that was whole from the start gets a stream of it."""
+    if not isinstance(message.stream, (BodyStream, bytes)):
+        raise RuntimeError("the upstream has switched protocols: there is no body to read")
     if not isinstance(message.stream, BodyStream):
         message.stream = BodyStream.whole(message.stream or b"")
     return cast(BodyStream, message.stream)

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any, Final
 
 from asyncproxy.exchange.errors import Overloaded
+from asyncproxy.exchange.networks import UNIX
 from asyncproxy.polling.gate import Gate
 
 GOES_ON: Final = 0.75
@@ -45,7 +46,7 @@ class Crowd:
         return None if self._most_of_one is None else self._count(one, address, self._most_of_one)
 
     def _count(self, one: Any, address: str, most: int) -> Overloaded | None:
-        if address == "unix":  # everybody who comes by a socket's file has this one
+        if address == UNIX:  # everybody who comes by a socket's file has this one
             return None
         if self._by_address[address] >= most:
             return Overloaded(f"this address has {most} connections already", "limits.connections_per_client")

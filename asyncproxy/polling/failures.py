@@ -20,6 +20,11 @@ _OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.
 _TWISTEDS: Final = os.path.dirname(os.path.abspath(twisted.__file__)) + os.sep
 
 
+def overloaded(kind: str) -> Overloaded:
+    """Too many requests are ``parked``, or ``queued``."""
+    return Overloaded(f"too many requests are {kind}", f"server.max_{kind}")
+
+
 def blame(exchange: Exchange, error: BaseException) -> None:
     """Note for the access log that `error` is why `exchange` does not go as it should; the first one is."""
     if not exchange.flag:

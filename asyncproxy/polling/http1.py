@@ -112,6 +112,8 @@ def _take_in(request: Request, minor: int) -> None:
         raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
     if noted.hosts and not request.host_value:
         raise ClientError(400, "the Host field is empty")
+    if noted.expect and minor:
+        _check_expectation(noted.expect)
     request.keep_alive = keeps_alive(noted.connection, minor)
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
@@ -256,6 +258,12 @@ def parse_reply(head: bytes, method: str) -> Reply:
     elif reply.length is None and not reply.noted.transfer:
         reply.keep_alive = False
     return reply
+
+
+def _check_expectation(expect: bytes) -> None:
+    """Raise `ClientError` if an Expect field asks for what we do not know (RFC 9110 section 10.1.1)."""
+    if not {member.strip(b" \t") for member in expect.split(b",")} <= {b"", b"100-continue"}:
+        raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 
 def _request_length(request: Request) -> int | None:

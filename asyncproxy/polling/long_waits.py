@@ -18,11 +18,13 @@ from asyncproxy.exchange.early_head import EARLY_HEADS, WRONG_KIND, asking_plain
 from asyncproxy.exchange.forwarding import split_block
 from asyncproxy.exchange.lifecycle import ENDED
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.upgrading import offered
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Due
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
+    from asyncproxy.polling.tunnel import Tunnel
 
 _log = Logger()
 PROCESSING: Final = 102
@@ -36,10 +38,15 @@ _QUOTABLE: Final = ("text/plain", "application/json", "application/problem+json"
 def keep_alive(exchange: Exchange) -> None:
     """Have the client of `exchange`, which is about to begin, hear from us while it waits, as its route says.
 
-    A HEAD has no body that anything could be put into, and HTTP/1.0 no informational responses.
+    A HEAD has no body that anything could be put into, HTTP/1.0 no informational responses, and nothing may come before
+    the 101 of a request that offers to switch protocols.
     """
     binding, request = exchange.binding, exchange.request
-    if request.method == "HEAD" or (binding.keep_alive == "102" and request.minor == 0):
+    if (
+        request.method == "HEAD"
+        or offered(request.noted, request.minor)
+        or (binding.keep_alive == "102" and request.minor == 0)
+    ):
         return
     if binding.keep_alive in EARLY_HEADS:
         exchange.request = _asking_plainly(request)
@@ -213,9 +220,14 @@ class LongWait(Due):
         self._client.piece(head.error(status, detail, self._exchange.request.id))
         self._client.end()
 
-    def inform(self, status: int) -> None:
-        """Send an informational head."""
-        self._client.inform(status)
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Send a 101; nothing of ours is out."""
+        self._step_aside().switch(block, tunnel)
+
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head, unless an early one that is final is out."""
+        if not self._early:
+            self._client.inform(status, block)
 
     def cut(self) -> None:
         """Close the connection at once."""

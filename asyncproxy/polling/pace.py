@@ -97,6 +97,11 @@ class Outflow(Due):
         if self._pace is not None:
             now = self._deadlines.seconds()
             self._reckon(now, count_untaken(self._sender.transport))
+            self._rest(now)
+
+    def _rest(self, now: float) -> None:
+        """Nothing waits, or there is room: the peer has nothing to do."""
+        if self._pace is not None:
             self._pace.stand(now)
 
     def _look_in(self, now: float, timeout: float, rate: int) -> None:
@@ -119,7 +124,9 @@ class Outflow(Due):
         sender, now = self._sender, self._deadlines.seconds()
         timeout, rate, _ = sender.patience()
         self._reckon(now, count_untaken(sender.transport))
-        if now - self._moved >= timeout - TICK:
+        if not self._untaken:
+            self._rest(now)
+        elif now - self._moved >= timeout - TICK:
             sender.stalled("send_timeout", f"took nothing of what waited for it for {timeout:g} s")
         elif rate and self._pace is not None and self._pace.left(now) < TICK:
             sender.stalled("send_rate", f"took less than {rate} bytes a second of what waited for it")

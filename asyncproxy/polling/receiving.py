@@ -10,7 +10,8 @@ from typing import Final
 
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.framing import FramingError, UntilClose
-from asyncproxy.exchange.messages import Peer, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.polling.answering import Answering
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK
@@ -25,16 +26,12 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Receiving(Answering):
     """The source of its request's body. A part of `accepting.ClientConnection`, which sets its attributes."""
 
-    __slots__ = ("_body", "_body_size", "_buffer", "_continues", "_pace", "peer")
+    __slots__ = ("_body", "_body_size", "_pace", "peer")
 
     peer: Peer
 
     _body: BodyStream | None
     _body_size: int
-    _buffer: bytes
-    """Bytes of heads that are not read yet."""
-    _continues: bool
-    """Whether the client waits for 100 Continue."""
     _pace: Pace | None
     """How fast the body comes, once a part of it has been waited for."""
 

@@ -100,7 +100,7 @@ def test_a_head_that_trickles_has_its_time_from_its_first_byte_to_its_end() -> N
     client.send(b"/")
     house.advance(0.6)
     assert client.status == 408
-    assert told(house) == [(408, "SI", "limits.head_timeout")]
+    assert told(house) == [(408, "CT", "limits.head_timeout")]
     assert b"within 5 s" in client.body
     assert b"limits." not in client.received
     house.advance(3)
@@ -228,7 +228,7 @@ def test_a_body_that_trickles_is_a_408_after_its_grace(module: Any) -> None:
     client.send(b"x")
     house.advance(0.7)
     assert client.status == 408
-    assert told(house)[-1] == (408, "SI", "limits.body_rate")
+    assert told(house)[-1] == (408, "CT", "limits.body_rate")
     assert b"less than 100 bytes a second" in client.body
     assert reached(house) == {"limits.body_rate": 1}
     house.advance(3)
@@ -260,7 +260,7 @@ def test_a_body_that_came_fast_may_rest_and_then_has_to_go_on() -> None:
     assert client.status is None
     client.send(b"x")
     house.advance(0.3)
-    assert told(house)[-1] == (408, "SI", "limits.body_rate")
+    assert told(house)[-1] == (408, "CT", "limits.body_rate")
 
 
 def test_time_in_which_nobody_takes_the_body_does_not_count() -> None:
@@ -305,7 +305,7 @@ def test_a_body_that_stops_is_a_408_that_says_so(rate: str) -> None:
     client = house.connect()
     client.send(POST + b"x")
     house.advance(5.2)
-    assert told(house)[-1] == (408, "SI", "limits.body_idle")
+    assert told(house)[-1] == (408, "CT", "limits.body_idle")
     assert b"stopped coming for 5 s" in client.body
 
 
@@ -328,7 +328,7 @@ def test_a_rate_that_changes_holds_for_bodies_that_are_on_their_way() -> None:
     change(house, body_rate="100B", body_rate_grace="5s", body_idle="60s")
     client.send(b"x")
     house.advance(5.2)
-    assert told(house)[-1] == (408, "SI", "limits.body_rate")
+    assert told(house)[-1] == (408, "CT", "limits.body_rate")
 
 
 # Answers.

@@ -148,6 +148,15 @@ def test_a_rate_that_is_given_up_meanwhile_holds_no_more() -> None:
     assert sender.said == []
 
 
+def test_a_peer_that_has_taken_all_is_watched_no_more() -> None:
+    sender = Sender(rate=100)
+    clock, _, deadlines = watched(sender)
+    sender.unsent = 0
+    pass_time(clock, 100)
+    assert sender.said == []
+    assert deadlines.statistics()["standing"] == 0
+
+
 def test_one_that_is_gone_is_not_looked_at() -> None:
     sender = Sender()
     clock, outflow, deadlines = watched(sender)
