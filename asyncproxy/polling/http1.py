@@ -16,7 +16,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive, restate_length
+from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -262,7 +262,7 @@ def parse_reply(head: bytes, method: str) -> Reply:
 
 def _check_expectation(expect: bytes) -> None:
     """Raise `ClientError` if an Expect field asks for what we do not know (RFC 9110 section 10.1.1)."""
-    if not {member.strip(b" \t") for member in expect.split(b",")} <= {b"", b"100-continue"}:
+    if not members(expect) <= {b"", b"100-continue"}:
         raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 

@@ -12,6 +12,7 @@ from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.framing import FramingError, UntilClose
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.peers import Peer
+from asyncproxy.exchange.trailers import passed_trailers
 from asyncproxy.polling.answering import Answering
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK
@@ -80,6 +81,9 @@ class Receiving(Answering):
         if framing.done:
             self._framing = self._body = None
             self._buffer = framing.surplus
+            if framing.trailers and self.exchange is not None:
+                asked = self.exchange.request
+                asked.take_trailers(passed_trailers(framing.trailers, asked.noted.connection, self.door.ids))
             if body is not None:
                 body.let_go()
             self.due = NEVER
