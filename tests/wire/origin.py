@@ -63,7 +63,10 @@ class Origin:
             call.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         call.body  # noqa: B018 - before anything is answered
         path, _, rest = urlsplit(call.target).path[1:].partition("/")
-        getattr(self, f"serve_{path}")(call, rest)
+        getattr(self, f"serve_{path}", self._nothing)(call, rest)
+
+    def _nothing(self, call: Call, _: str) -> None:
+        call.answer(b"nothing", "404 Not Found")
 
     def seen(self) -> None:
         """The client has the latest event."""
@@ -140,4 +143,6 @@ class Origin:
             call.answer(f"it is {status}".encode(), f"{status} As Asked", f"X-Status: {status}")
 
     def serve_page(self, call: Call, _: str) -> None:
-        call.answer(b"<!doctype html><title>page</title>", "200 OK", "Content-Type: text/html")
+        call.answer(
+            b"<!doctype html><title>page</title><link rel=icon href=data:,>", "200 OK", "Content-Type: text/html"
+        )
