@@ -14,9 +14,10 @@ from zope.interface import implementer
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import reason_phrase
 from asyncproxy.exchange.forwarding import make_block, without_length
-from asyncproxy.exchange.framing import LAST_CHUNK, chunk
+from asyncproxy.exchange.framing import LAST_CHUNK, chunk, last_chunk
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.polling.deadlines import Due
 from asyncproxy.polling.http1 import Framing
 from asyncproxy.polling.responding import refusal
@@ -115,10 +116,10 @@ class Answering(Due):
         if self._full and self._producer is not None:
             self._producer.pause()
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete; only chunks have room for `trailers` (RFC 9112 section 7.1.2)."""
         if self._chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
         self._done()
 
     def failed(self, error: Exception) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive, restate_length
+from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -86,7 +86,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     if method is None:
         raise ClientError(501, "the method is not known here")
     if len(target) > line_limit:
-        raise ClientError(414, f"the request target is longer than {line_limit} bytes")
+        raise ClientError(414, f"the request target is longer than {line_limit} bytes", detail="limits.request_line")
     try:
         HttpRequestParser(_NOBODY).feed_data(head)
     except HttpParserUpgrade:
@@ -127,9 +127,9 @@ def check_beginning(data: bytes, line_limit: int, limit: int) -> None:
     `line_limit` is the longest target, `limit` the longest head. Raises `ClientError`, as `parse_request` would.
     """
     if len(data) > line_limit + 64 and b"\r\n" not in data[: line_limit + 64]:
-        raise ClientError(414, f"the request line is longer than {line_limit} bytes")
+        raise ClientError(414, f"the request line is longer than {line_limit} bytes", detail="limits.request_line")
     if len(data) > limit:
-        raise ClientError(431, f"the request's head is longer than {limit} bytes")
+        raise ClientError(431, f"the request's head is longer than {limit} bytes", detail="limits.head")
     _check_line_ends(data, ClientError(400, "malformed head: a bare CR or LF"))
     if b"\r\n" not in data:
         if _LINE_BEGUN.fullmatch(data) is None:
@@ -262,7 +262,7 @@ def parse_reply(head: bytes, method: str) -> Reply:
 
 def _check_expectation(expect: bytes) -> None:
     """Raise `ClientError` if an Expect field asks for what we do not know (RFC 9110 section 10.1.1)."""
-    if not {member.strip(b" \t") for member in expect.split(b",")} <= {b"", b"100-continue"}:
+    if not members(expect) <= {b"", b"100-continue"}:
         raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 
