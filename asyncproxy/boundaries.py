@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from asyncproxy.exchange.trailers import Trailers
+
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
@@ -114,8 +116,8 @@ class Sink(Protocol):
     def piece(self, data: bytes) -> None:
         """Take `data`; never empty."""
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete, and `trailers` have come behind it; who cannot pass them on drops them."""
 
     def failed(self, error: Exception) -> None:
         """The body is cut: `error` says by whom."""
@@ -230,8 +232,17 @@ class Client(Sink, Protocol):
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
 
-    def inform(self, status: int) -> None:
-        """Send an informational head, a 1xx without fields; the response is still to come."""
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head, a 1xx with `block` as its fields; the response is still to come.
+
+        Nothing goes to a client that cannot take it: one of HTTP/1.0, or a 100 that is not waited for.
+        """
+
+    def switch(self, block: bytes, tunnel: Any) -> None:
+        """Send a 101 with the fields of `block`, and leave the connection to `tunnel`, a `polling.tunnel.Tunnel`.
+
+        Only a request that was offered to an upstream with its Upgrade comes to this.
+        """
 
     @property
     def behind(self) -> bool:

@@ -1,7 +1,7 @@
 """Python time of one small GET through the flow, without sockets: what the kernel adds is the same for every design.
 
 python -m bench.hotpath [module]        # "reverse", or a dotted path
-python -m bench.hotpath --seen          # with ids, tally and records; what a log's own thread does comes on top
+python -m bench.hotpath --seen          # with ids, tally and lines of JSON; writing them comes on top
 python -m bench.hotpath --profile
 """
 
@@ -20,6 +20,7 @@ from twisted.internet.task import Clock
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import load
 from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.exchange.record import Record, json_line
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Flow
@@ -75,9 +76,10 @@ class Inline:
 
 
 class Forgotten:
-    """An access log that keeps nothing."""
+    """An access log that makes its lines and keeps none."""
 
-    def put(self, record: Any) -> None: ...
+    def put(self, record: Record) -> None:
+        json_line(record)
 
     def statistics(self) -> dict[str, int]:
         return {}
@@ -88,6 +90,7 @@ def make(module: str, seen: bool = False) -> Any:
     settings = load(
         {
             "server": {"listen": "tcp:0"},
+            "limits": {"requests_per_connection": "off"},
             "route": [{"module": module, "upstream": "http://127.0.0.1:9000"}],
         }
     )

@@ -10,7 +10,9 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import quote
 
+from asyncproxy.exchange.forwarded import TELLINGS
 from asyncproxy.exchange.forwarding import HOP_BY_HOP
+from asyncproxy.exchange.networks import UNIX, network
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.exchange.routing import bare_host, normal_path
 from asyncproxy.exchange.units import duration, size
@@ -56,6 +58,20 @@ def some_bytes(value: object) -> int:
 def bytes_or_zero(value: object) -> int:
     """A size, or 0 for ``"off"`` and 0."""
     return 0 if _is_off(value) else size(value)
+
+
+def rate(value: object) -> int:
+    """Bytes a second, or 0 for ``"off"`` and 0."""
+    return bytes_or_zero(value)
+
+
+def count_or_none(value: object) -> int | None:
+    """A count, or None for ``"off"``."""
+    if value == "off":
+        return None
+    if type(value) is not int or value < 1:
+        raise ValueError(f'{shown(value)} is no count; write 1 or more, or "off"')
+    return value
 
 
 def endpoints(value: object) -> tuple[str, ...]:
@@ -149,6 +165,25 @@ def field_name_or_none(value: object) -> str | None:
     if not _FIELD_NAME.fullmatch(text) or _SPOKEN_FOR.fullmatch(text.lower()):
         raise ValueError(f'{shown(value)} cannot carry an id; write for example "X-Request-ID", or "off"')
     return text
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Addresses, networks in CIDR, ``unix``; as many as there are."""
+    given = _one_or_many(value)
+    for one in given:
+        if one != UNIX:
+            network(one)
+    return tuple(map(str, given))
+
+
+def forwarded(value: object) -> str:
+    """Which fields tell upstreams of a client."""
+    text = "off" if _is_off(value) else value
+    if text not in TELLINGS:
+        near = get_close_matches(str(value).lower(), TELLINGS, n=1)
+        mend = f'did you mean "{near[0]}"?' if near else 'write "both", "x-forwarded", "rfc7239" or "off"'
+        raise ValueError(f"{shown(value)} tells upstreams nothing; {mend}")
+    return str(text)
 
 
 def token(value: object) -> str:

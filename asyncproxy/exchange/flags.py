@@ -23,10 +23,12 @@ class Flag(NamedTuple):
 
 
 TABLE: Final = (
+    Flag("CS", "ClientStalled", (), "cut: the client took too little of its answer"),
     Flag("DC", "ClientGone", (), "the client left before its answer was out"),
     Flag("DR", "Draining", (), "cut when the proxy stopped"),
     Flag("OC", "Cancelled", (), "an operator cancelled it"),
     Flag("DT", "ParkTimeout", (), "what the request waited for, or its route's timeout, ran out"),
+    Flag("SI", "TunnelIdle", (), "no byte went through its tunnel for `limits.tunnel_idle`"),
     Flag("OM", "Overloaded", (), "a limit of the proxy was reached"),
     Flag("UF", "UpstreamError", ("refused", "timeout:connect"), "no connection to the upstream came about"),
     Flag("DF", "UpstreamError", ("unresolved",), "the upstream's name has no address"),
@@ -35,11 +37,12 @@ TABLE: Final = (
     Flag("UPE", "UpstreamError", ("bad",), "the upstream broke HTTP's rules"),
     Flag("UT", "UpstreamError", (), "the upstream took too long"),
     Flag("NR", "ClientError", ("404", "405"), "no route takes this host, path and method"),
+    Flag("CT", "ClientError", ("408",), "the client was too slow with its request"),
     Flag("DPE", "ClientError", (), "the client broke HTTP's rules or a limit"),
     Flag("MC", "ModuleError", (), "the module broke its contract"),
     Flag("ME", "BaseException", (), "the module raised an exception"),
 )
-"""Read from the top; the rows that are not Envoy's are DR, OC, MC and ME."""
+"""Read from the top; the rows that are not Envoy's are CS, CT, DR, OC, MC and ME."""
 
 MEANINGS: Final = {flag.code: flag.meaning for flag in TABLE}
 

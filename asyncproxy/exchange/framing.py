@@ -8,10 +8,11 @@ raises `FramingError`.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
 from asyncproxy.exchange.grammar import TOKEN, fault_of, is_field
-from asyncproxy.exchange.trailers import left_out_of_trailers, refused_in_trailers
+from asyncproxy.exchange.headers import RawHeaders
+from asyncproxy.exchange.trailers import Trailers, left_out_of_trailers, refused_in_trailers
 
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
@@ -30,6 +31,7 @@ class LengthBody:
     """A body of a length told beforehand."""
 
     __slots__ = ("done", "left", "surplus")
+    trailers: ClassVar[RawHeaders] = []
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -53,6 +55,7 @@ class UntilClose:
     """A reply's body that lasts until its connection ends."""
 
     __slots__ = ()
+    trailers: ClassVar[RawHeaders] = []
     done: Final = False
     surplus: Final = b""
 
@@ -70,7 +73,7 @@ class ChunkedBody:
         self._buffer = b""
         self._left = 0  # of the current chunk, its CRLF included; -1 among the trailers
         self._extension_bytes = self._trailer_bytes = 0
-        self.trailers: list[tuple[bytes, bytes]] = []
+        self.trailers: RawHeaders = []
         self.done = False
         self.surplus = b""
 
@@ -156,6 +159,11 @@ class ChunkedBody:
 def chunk(piece: bytes) -> bytes:
     """`piece` as one chunk."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def last_chunk(trailers: Trailers) -> bytes:
+    """The end of a body in chunks, and `trailers`."""
+    return b"0" + b"".join(b"\r\n%b: %b" % field for field in trailers) + b"\r\n\r\n"
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"

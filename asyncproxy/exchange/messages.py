@@ -13,8 +13,9 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
-from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields, client_block
-from asyncproxy.exchange.headers import Headers, HeaderSource
+from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
+from asyncproxy.exchange.headers import NO_FIELDS, Headers, HeaderSource, RawHeaders
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
 if TYPE_CHECKING:
@@ -45,24 +46,6 @@ class Body:
         if not piece:
             raise StopAsyncIteration
         return piece
-
-
-class Peer:
-    """The other end of a client's connection, and how its requests came in.
-
-    `block` is what upstreams are told about it, as a header block; `prefix` is the first part of its requests' ids.
-    """
-
-    __slots__ = ("address", "block", "port", "prefix", "scheme")
-
-    def __init__(
-        self, address: str = "127.0.0.1", port: int = 0, scheme: str = "http", prefix: str = "request"
-    ) -> None:
-        self.address = address
-        self.port = port
-        self.scheme = scheme
-        self.prefix = prefix
-        self.block = client_block(address, scheme)
 
 
 def in_print(text: str) -> str:
@@ -97,6 +80,7 @@ class Request(Fields):
         "route",
         "stream",
         "target",
+        "trailers",
     )
 
     def __init__(self, method: str, target: bytes, block: bytes | None = None) -> None:
@@ -119,6 +103,11 @@ class Request(Fields):
         self.number = 0
         self.mark = b""
         """The field that tells `id` to the upstream and to the client; empty if it is not told."""
+        self.trailers = NO_FIELDS
+        """The fields that came behind a body in chunks, read-only; none before the body is through.
+
+        Those that would change what the message means are not among them (RFC 9110 section 6.5.1).
+        """
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
         self.onward: bytes | None = None
@@ -147,18 +136,18 @@ class Request(Fields):
 
     @property
     def client(self) -> tuple[str, int]:
-        """The client's address and port."""
+        """The client's address and port: those of its connection, or what a trusted peer in front of us says."""
         return self.peer.address, self.peer.port
 
     @property
     def scheme(self) -> str:
-        """``"http"`` or ``"https"``, as the client spoke to us."""
+        """``"http"`` or ``"https"``, as the client spoke to us, or to a trusted peer in front of us."""
         return self.peer.scheme
 
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for 100 Continue before it sends its body (RFC 9110 section 10.1.1)."""
-        return self.minor == 1 and self.noted.expect == b"100-continue"
+        return self.minor == 1 and b"100-continue" in self.noted.expect
 
     @property
     def id(self) -> str:
@@ -176,6 +165,10 @@ class Request(Fields):
         if self._headers is None:
             self._headers = Headers.received(self.raw_fields, frozen=True)
         return self._headers
+
+    def take_trailers(self, trailers: RawHeaders) -> None:
+        """`trailers` have come."""
+        self.trailers = Headers.received(trailers, frozen=True)
 
     @property
     def http_version(self) -> str:

@@ -1,14 +1,13 @@
 r"""What the access log says of one request, and the two ways of saying it.
 
-A `Record` is made on the polling thread for every request, so making one only gathers: text is made of it on the
-access log's own thread. Whatever clients and upstreams had a hand in is escaped there, so that no request can forge a
-line or move a terminal's cursor: in `combined` as nginx does, ``\x22`` for a quote, and in JSON as JSON does.
+Both are made for every request: what is the same for many of them is made once. Whatever clients and upstreams had a
+hand in is escaped there, so that no request can forge a line or move a terminal's cursor: in `combined` as nginx does,
+``\x22`` for a quote, and in JSON as JSON does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -58,6 +57,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     id: str
     flag: str
     """Why it ended as it did, see `flags`; empty for an ordinary answer."""
+    detail: str
+    """Which limit or time-out it was, by its key, or an upstream's `why`; empty if none."""
     block: bytes
     """The request's fields, by way of `kept`: Referer and User-Agent are read from it when the line is made."""
 
@@ -111,61 +112,52 @@ class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
     parks: int
     id: str
     flag: str
+    detail: str
     referer: str
     user_agent: str
 
 
-_MILLISECONDS: Final = [f".{number:03d}Z" for number in range(1000)]
-_encoder: Final = msgspec.json.Encoder()
+_encode: Final = msgspec.json.Encoder().encode
 
 
-def combined_lines(records: Sequence[Record]) -> bytes:
-    """A `combined` line for each of `records`, with its end."""
-    return "".join([combined(record) + "\n" for record in records]).encode()
+def combined_line(record: Record) -> bytes:
+    """A `combined` line about `record`, without its end."""
+    return combined(record).encode()
 
 
-def json_lines(records: Sequence[Record]) -> bytes:
-    """A line of JSON for each of `records`, with its end: an object with the same keys for each; times are UTC."""
-    return _encoder.encode_lines([_line(record) for record in records])
-
-
-def _line(record: Record) -> _Line:
-    time = record.time
-    whole = int(time)
+def json_line(record: Record) -> bytes:
+    """A line of JSON about `record`, without its end: an object that always has the same keys; its time is UTC."""
     referer, agent = _referer_and_agent_as_text(record.block)
     receiving, queued, working, parked, waited, sending = record.spent
-    return _Line(
-        _instant(whole) + _MILLISECONDS[int((time - whole) * 1000)],
+    line = _Line(
+        _millisecond(int(record.time * 1000)),
         record.client,
         record.method,
         _text(record.target),
         "1.1" if record.minor else "1.0",
         record.status,
         record.size,
-        _micro(record.duration),
+        int(record.duration * 1e6 + 0.5) / 1e6,  # here and below: a third of what `round` takes
         record.route,
         record.module,
         record.upstream,
         record.attempts,
         _Seconds(
-            receiving and _micro(receiving),
-            queued and _micro(queued),
-            working and _micro(working),
-            parked and _micro(parked),
-            waited and _micro(waited),
-            sending and _micro(sending),
+            receiving and int(receiving * 1e6 + 0.5) / 1e6,
+            queued and int(queued * 1e6 + 0.5) / 1e6,
+            working and int(working * 1e6 + 0.5) / 1e6,
+            parked and int(parked * 1e6 + 0.5) / 1e6,
+            waited and int(waited * 1e6 + 0.5) / 1e6,
+            sending and int(sending * 1e6 + 0.5) / 1e6,
         ),
         record.parks,
         record.id,
         record.flag,
+        record.detail,
         referer,
         agent,
     )
-
-
-def _micro(seconds: float) -> float:
-    """Rounded to microseconds, in half the time that `round` takes."""
-    return int(seconds * 1e6 + 0.5) / 1e6
+    return _encode(line)
 
 
 @lru_cache(256)  # requests of one connection mostly have the same block
@@ -206,6 +198,8 @@ def _stamp(seconds: int) -> str:
     return f"[{at.day:02d}/{_MONTHS[at.month - 1]}/{at.year:04d}:{at:%H:%M:%S} +0000]"
 
 
-@lru_cache(8)
-def _instant(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+@lru_cache(8)  # dozens of requests end in one
+def _millisecond(number: int) -> str:
+    """The instant `number` milliseconds after 1970, as in ``2026-11-26T13:55:36.042Z``."""
+    seconds, rest = divmod(number, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"

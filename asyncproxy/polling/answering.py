@@ -14,9 +14,10 @@ from zope.interface import implementer
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import reason_phrase
 from asyncproxy.exchange.forwarding import make_block, without_length
-from asyncproxy.exchange.framing import LAST_CHUNK, chunk
+from asyncproxy.exchange.framing import LAST_CHUNK, chunk, last_chunk
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.polling.deadlines import Due
 from asyncproxy.polling.http1 import Framing
 from asyncproxy.polling.responding import refusal
@@ -25,6 +26,7 @@ from asyncproxy.polling.unsent import count_unsent
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.listening import Door
+    from asyncproxy.polling.tunnel import Tunnel
 
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
@@ -36,7 +38,9 @@ class Answering(Due):
     """The `Client` of an exchange. A part of `accepting.ClientConnection`, which sets its attributes."""
 
     __slots__ = (
+        "_buffer",
         "_chunked",
+        "_continues",
         "_framing",
         "_full",
         "_producer",
@@ -55,12 +59,16 @@ class Answering(Due):
     """The latest request; it decides how its response is framed, and whether another one follows."""
     status: int
     sent: int
+    _buffer: bytes
+    """What the client has sent behind its request."""
     _framing: Framing | None
     """While a request's body arrives."""
     _producer: Producer | None
     _full: bool
     """Whether the transport has no room; it says so once, perhaps before there is a producer to be told."""
     _chunked: bool
+    _continues: bool
+    """Whether the client waits for 100 Continue."""
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
@@ -93,6 +101,7 @@ class Answering(Due):
         if self._framing is not None or not self.door.open:
             # What is left of the request's body, or of us, is not worth another request.
             self.request.keep_alive = False
+            self._continues = False  # the response is the answer to that, too
         options = b"\r\nTransfer-Encoding: chunked" if self._chunked else b""
         if not self.request.keep_alive:
             options += b"\r\nConnection: close"
@@ -107,10 +116,10 @@ class Answering(Due):
         if self._full and self._producer is not None:
             self._producer.pause()
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete; only chunks have room for `trailers` (RFC 9112 section 7.1.2)."""
         if self._chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
         self._done()
 
     def failed(self, error: Exception) -> None:
@@ -135,9 +144,21 @@ class Answering(Due):
         block, body = refusal(status, words)
         self.answer(status, block + make_block(fields or []), body)
 
-    def inform(self, status: int) -> None:
-        """Send an informational head (RFC 9110 section 15.2)."""
-        self.transport.write(b"%b\r\n\r\n" % _STATUS_LINES[status])
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head (RFC 9110 section 15.2); HTTP/1.0 has none, and 100 is for who waits for it."""
+        if self.request.minor == 0 or (status == 100 and not self._continues):
+            return
+        if status == 100:
+            self._continues = False
+        self.transport.write(b"%b%b\r\n\r\n" % (_STATUS_LINES[status], block))
+
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""
+        self.status, self.sent = 101, 0
+        self.door.deadlines.remove(self)
+        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[101], block, self.request.mark))
+        early, self._buffer = self._buffer, b""
+        tunnel.open(self, early)
 
     @property
     def behind(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from asyncproxy.boundaries import Sink, Source
+from asyncproxy.exchange.trailers import Trailers
 
 HIGH_WATER = 64 * 1024
 """Bytes kept for a sink that is not there yet before the source is paused."""
@@ -33,6 +34,7 @@ class BodyStream:
         "limit",
         "source",
         "taken",
+        "trailers",
     )
 
     def __init__(self, source: Source | None = None, limit: int = HIGH_WATER) -> None:
@@ -40,6 +42,8 @@ class BodyStream:
         self.limit = limit
         self.ended = False
         self.error: Exception | None = None
+        self.trailers: Trailers = ()
+        """What came behind it."""
         self.taken = False
         """Whether anybody has had any of it."""
         self._kept: list[bytes] = []
@@ -80,13 +84,14 @@ class BodyStream:
             self._paused = False
             source.resume()
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete, and `trailers` have come behind it."""
         self.ended = True
+        self.trailers = trailers
         self.source = None
         if self._sink is not None:
             sink, self._sink = self._sink, None
-            sink.end()
+            sink.end(trailers)
         elif self._reader is not None:
             self._serve_reader()
 
@@ -104,8 +109,16 @@ class BodyStream:
 
     # The taker's side.
 
-    def attach(self, sink: Sink) -> None:
-        """`sink` takes what has come and what comes, until the end, a failure, or `detach`."""
+    @property
+    def unasked(self) -> bool:
+        """Whether nothing has come because its source waits to hear that it is wanted, as a client for 100 Continue."""
+        return self._paused and not self.taken and not self._size
+
+    def attach(self, sink: Sink, *, ask: bool = True) -> None:
+        """`sink` takes what has come and what comes, until the end, a failure, or `detach`.
+
+        Without `ask` a source that waits goes on waiting, until it is told by `resume`.
+        """
         kept, self._kept, self._size = self._kept, [], 0
         self.taken = True
         self._sink = sink
@@ -117,12 +130,15 @@ class BodyStream:
             return
         if self.ended:
             self._sink = None
-            sink.end()
+            sink.end(self.trailers)
         elif self.error is not None:
             self._sink = None
             sink.failed(self.error)
         elif waits and not self._paused and self.source is not None:
-            self.source.resume()
+            if ask:
+                self.source.resume()
+            else:
+                self._paused = True
 
     def detach(self) -> None:
         """The sink takes no more; what comes is kept, within the limit."""
@@ -188,6 +204,8 @@ class BodyStream:
 
 def body_stream(message: Any) -> BodyStream:
     """The stream of a request's or a reply's body; one that was whole from the start gets a stream of it."""
+    if not isinstance(message.stream, (BodyStream, bytes)):
+        raise RuntimeError("the upstream has switched protocols: there is no body to read")
     if not isinstance(message.stream, BodyStream):
         message.stream = BodyStream.whole(message.stream or b"")
     return cast(BodyStream, message.stream)

@@ -134,6 +134,9 @@ class _Nobody:
     def cut(self) -> None:
         """There is no connection."""
 
+    def inform(self, _status: int, _block: bytes = b"") -> None:
+        """There is nobody to hear of it."""
+
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable

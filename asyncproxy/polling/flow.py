@@ -17,8 +17,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Binding, Client, Surroundings, Workers
-from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
-from asyncproxy.exchange.flags import flag_of
+from asyncproxy.exchange.errors import ClientGone, ModuleError, ParkTimeout, ProxyError, status_and_words
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
@@ -28,6 +27,7 @@ from asyncproxy.exchange.lifecycle import (
     QUEUED,
     RECEIVING,
     RESPONDING,
+    TUNNELLING,
     WAITED,
     WORKING,
 )
@@ -39,7 +39,7 @@ from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.counting import stages_of
 from asyncproxy.polling.deadlines import Deadlines, Due
-from asyncproxy.polling.failures import log_failure
+from asyncproxy.polling.failures import blame, log_failure, overloaded
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
@@ -48,6 +48,7 @@ from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.timing import timed
+from asyncproxy.polling.tunnel import Tunnel, Tunnels
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -64,6 +65,7 @@ class Exchange(Turning):
         "binding",
         "client",
         "deadline",
+        "detail",
         "flag",
         "flow",
         "forwards",
@@ -90,11 +92,11 @@ class Exchange(Turning):
         """What the module's own line of code waits for."""
         self.forwards: list[Forwarding | WebChannel | LongWait] = []
         """What goes on after it has answered the module, until its body is through: called off at the end."""
-        self.source: BodyStream | Piecewise | Spool | None = None
+        self.source: BodyStream | Piecewise | Spool | Tunnel | None = None
         """What feeds the client, or the body's spool before the first turn."""
         self.gone = False
-        self.flag = ""
-        """Why it did not go as it should, if it did not; see `exchange.flags`."""
+        self.flag = self.detail = ""
+        """Why it did not go as it should, if it did not, and which limit it was; see `failures.blame`."""
         self.attempts = 0
         """How many times a server was asked for a forward."""
         self.server: Any = None
@@ -202,7 +204,7 @@ class Exchange(Turning):
 
     def failed(self, error: BaseException) -> None:
         """The module's line of code ended in `error`: the client is told by status, the log by file and line."""
-        self.flag = self.flag or flag_of(error)
+        blame(self, error)
         self.flow.log_failure(self, error)
         if self.gone:
             self.finish()
@@ -227,19 +229,19 @@ class Exchange(Turning):
         if not self.gone and self.stage != ENDED:
             self.gone = True
             error = ClientGone()
-            self.flag = self.flag or flag_of(error)
+            blame(self, error)
             self.interrupt(error)
 
     def late(self, seconds: float) -> None:
         """The route's time, `seconds` of it, is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s", "route.timeout"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
         if self.stage == ENDED or self.gone:
             return
         if self.started:
-            self.flag = self.flag or flag_of(error)
+            blame(self, error)
             self.client.cut()
             self.gone = True
         self.interrupt(error)
@@ -247,7 +249,7 @@ class Exchange(Turning):
     def interrupt(self, error: ProxyError) -> None:
         """Tell whoever has the exchange now that it is over: each stage in its own way."""
         stage = self.stage
-        if stage == RECEIVING or (stage == RESPONDING and self.turn is None):
+        if stage in (RECEIVING, TUNNELLING) or (stage == RESPONDING and self.turn is None):
             self._stop_source()
             self.finish() if self.gone else self.failed(error)
         elif stage == PARKED and self.parked is not None:
@@ -316,8 +318,7 @@ class Exchange(Turning):
 
     def __repr__(self) -> str:
         waiting = f" on {self.parked.wait.describe()} at {self.place() or self.binding.name}" if self.parked else ""
-        age = self.flow.seconds() - self.began
-        return f"<Exchange {self.request.id} {self.shown_stage}{waiting}, {age:.1f} s>"
+        return f"<Exchange {self.request.id} {self.shown_stage}{waiting}, {self.flow.seconds() - self.began:.1f} s>"
 
 
 class Flow:
@@ -347,6 +348,7 @@ class Flow:
         """How a request's id is told to its upstream and its client; None: it is not."""
         self.books = books
         """Where finished requests are written down; None: nobody reads of them."""
+        self.tunnels = Tunnels(deadlines)
         self.exchanges: set[Exchange] = set()
         self.clean_ups: set[CallTurn] = set()  # turns, queued or running, of exchanges that are over
         self.served = 0
@@ -363,7 +365,7 @@ class Flow:
         if binding.server_timing:
             exchange.client = timed(exchange)
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
-            exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
+            exchange.failed(overloaded("parked" if self.lot.full else "queued"))
             return
         if binding.keep_alive != "off":
             keep_alive(exchange)

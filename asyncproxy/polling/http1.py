@@ -14,7 +14,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive, restate_length
+from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.grammar import are_fields, fault_of_fields
 from asyncproxy.exchange.messages import Request
@@ -77,7 +77,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     if method is None:
         raise ClientError(501, "the method is not known here")
     if len(target) > line_limit:
-        raise ClientError(414, f"the request target is longer than {line_limit} bytes")
+        raise ClientError(414, f"the request target is longer than {line_limit} bytes", detail="limits.request_line")
     block = head[line.end() : -4]
     if not are_fields(head, line.end()):
         raise ClientError(400, f"malformed head: {fault_of_fields(block)}")
@@ -100,6 +100,8 @@ def _take_in(request: Request, minor: int) -> None:
         raise ClientError(400, "an HTTP/1.1 request has exactly one Host field")
     if noted.hosts and not request.host_value:
         raise ClientError(400, "the Host field is empty")
+    if noted.expect and minor:
+        _check_expectation(noted.expect)
     request.keep_alive = keeps_alive(noted.connection, minor)
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
@@ -113,9 +115,9 @@ def check_beginning(data: bytes, line_limit: int, limit: int) -> None:
     `line_limit` is the longest target, `limit` the longest head. Raises `ClientError`, as `parse_request` would.
     """
     if len(data) > line_limit + 64 and b"\r\n" not in data[: line_limit + 64]:
-        raise ClientError(414, f"the request line is longer than {line_limit} bytes")
+        raise ClientError(414, f"the request line is longer than {line_limit} bytes", detail="limits.request_line")
     if len(data) > limit:
-        raise ClientError(431, f"the request's head is longer than {limit} bytes")
+        raise ClientError(431, f"the request's head is longer than {limit} bytes", detail="limits.head")
     _check_line_ends(data, ClientError(400, "malformed head: a bare CR or LF"))
     if b"\r\n" not in data:
         if _LINE_BEGUN.fullmatch(data) is None:
@@ -241,6 +243,12 @@ def parse_reply(head: bytes, method: str) -> Reply:
     elif reply.length is None and not reply.noted.transfer:
         reply.keep_alive = False
     return reply
+
+
+def _check_expectation(expect: bytes) -> None:
+    """Raise `ClientError` if an Expect field asks for what we do not know (RFC 9110 section 10.1.1)."""
+    if not members(expect) <= {b"", b"100-continue"}:
+        raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 
 def _request_length(request: Request) -> int | None:

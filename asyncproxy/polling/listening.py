@@ -12,26 +12,41 @@ from typing import TYPE_CHECKING, Any, Protocol
 from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import make_block, split_block
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.networks import UNIX
+from asyncproxy.exchange.peers import NO_TRUST, Peer, Trust, TrustedPeer, peer_at
 from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
+from asyncproxy.polling.crowd import Crowd
+from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
+from asyncproxy.polling.reached import Reached
 
 if TYPE_CHECKING:
     from asyncproxy.polling.web_client import WebClient
 
 
 class Limits(Protocol):
-    """Bytes and seconds that hold for every client connection."""
+    """Bytes, seconds and counts that hold for every client connection; see `configuration.settings.Limits`."""
 
     request_line: int
     head: int
+    fields: int
     body: int
     pipeline_buffer: int
+    requests_per_connection: int | None
+    first_request_timeout: float
     head_timeout: float
     keep_alive: float
     body_idle: float
+    body_rate: int
+    body_rate_grace: float
+    send_timeout: float
+    send_rate: int
+    linger: float
+    tunnel_idle: float | None
 
 
 class Door:
@@ -61,22 +76,45 @@ class Door:
         ids = self.ids = flow.ids
         self._marks = b"" if ids is None else ids.marks(flow.prefix)
         self._takes_ids = ids is not None and ids.trusted
+        self.trust = NO_TRUST
+        self._believes = self._takes_ids
+        """Whether anybody is believed anything."""
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
         self.accepted: Callable[[], None] | None = None
         """Called for each new connection."""
+        self.crowd: Crowd | None = None
+        """Who counts the connections of several doors; None: nobody."""
+        self.reached = Reached(flow.deadlines.seconds)
+        """Who counts the limits that clients reach."""
 
     def limit(self, limits: Any) -> None:
         """From now on `limits` hold, for connections that are open too."""
         self.limits: Limits = limits
         self.keep_alive = self.limits.keep_alive
+        self.last_number: float = self.limits.requests_per_connection or NEVER
+        """Of the last request that a connection may have."""
+        self.flow.tunnels.limit(self.limits.tunnel_idle)
 
     def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:
         """From now on requests take these routes; those that are under way go on as they are."""
         self.find = find
         self._only = only
         self._by_host = by_host
+
+    def believe(self, trust: Trust) -> None:
+        """From now on `trust` holds, for connections that are open too."""
+        self.trust = trust
+        self._believes = self._takes_ids or bool(trust.networks)
+        for connection in self.connections:
+            peer = connection.peer
+            connection.meet(peer_at(peer.address, peer.port, self.scheme, self.flow.prefix, trust))
+
+    def peer_of(self, address: Any) -> Peer:
+        """The peer of a connection from a Twisted `address`."""
+        host, port = getattr(address, "host", UNIX), getattr(address, "port", 0)
+        return peer_at(host, port, self.scheme, self.flow.prefix, self.trust)
 
     def admit(self, client: ClientConnection | WebClient, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
@@ -101,15 +139,22 @@ class Door:
         request.peer = client.peer
         if self._marks:
             request.mark = self._marks % number
-            if self._takes_ids:
-                self._take_given_id(request)
+        if self._believes:
+            self._hear(request)
 
-    def _take_given_id(self, request: Request) -> None:
-        assert self.ids is not None
-        given = self.ids.given(request.block)
+    def _hear(self, request: Request) -> None:
+        """Take in what `request` says of its client and of its id, as far as that is believed."""
+        peer = request.peer
+        if isinstance(peer, TrustedPeer):
+            request.peer = peer.client_of(request.block)
+        if self._takes_ids and self.ids is not None:
+            self._take_given_id(request, self.ids)
+
+    def _take_given_id(self, request: Request, ids: RequestIds) -> None:
+        given = ids.given(request.block)
         if given is not None:
             request.take_id(given)
-            request.mark = self.ids.mark(given)
+            request.mark = ids.mark(given)
 
     def drain(self, patience: float) -> None:
         """Close what idles, and keep no connection for another request; a first one has `patience` seconds to come."""

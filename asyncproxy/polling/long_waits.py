@@ -18,11 +18,14 @@ from asyncproxy.exchange.early_head import EARLY_HEADS, WRONG_KIND, asking_plain
 from asyncproxy.exchange.forwarding import split_block
 from asyncproxy.exchange.lifecycle import ENDED
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.trailers import Trailers
+from asyncproxy.exchange.upgrading import offered
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Due
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
+    from asyncproxy.polling.tunnel import Tunnel
 
 _log = Logger()
 PROCESSING: Final = 102
@@ -36,10 +39,15 @@ _QUOTABLE: Final = ("text/plain", "application/json", "application/problem+json"
 def keep_alive(exchange: Exchange) -> None:
     """Have the client of `exchange`, which is about to begin, hear from us while it waits, as its route says.
 
-    A HEAD has no body that anything could be put into, and HTTP/1.0 no informational responses.
+    A HEAD has no body that anything could be put into, HTTP/1.0 no informational responses, and nothing may come before
+    the 101 of a request that offers to switch protocols.
     """
     binding, request = exchange.binding, exchange.request
-    if request.method == "HEAD" or (binding.keep_alive == "102" and request.minor == 0):
+    if (
+        request.method == "HEAD"
+        or offered(request.noted, request.minor)
+        or (binding.keep_alive == "102" and request.minor == 0)
+    ):
         return
     if binding.keep_alive in EARLY_HEADS:
         exchange.request = _asking_plainly(request)
@@ -188,12 +196,12 @@ class LongWait(Due):
             if data:
                 self._client.piece(data)
 
-    def end(self) -> None:
+    def end(self, trailers: Trailers = ()) -> None:
         """The body is complete."""
         if self._misfit is not None:
             self._tell(*self._misfit.told())
         else:
-            self._client.end()
+            self._client.end(trailers)
 
     def failed(self, error: Exception) -> None:
         """The body that was being relayed is cut by its upstream."""
@@ -213,9 +221,14 @@ class LongWait(Due):
         self._client.piece(head.error(status, detail, self._exchange.request.id))
         self._client.end()
 
-    def inform(self, status: int) -> None:
-        """Send an informational head."""
-        self._client.inform(status)
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Send a 101; nothing of ours is out."""
+        self._step_aside().switch(block, tunnel)
+
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head, unless an early one that is final is out."""
+        if not self._early:
+            self._client.inform(status, block)
 
     def cut(self) -> None:
         """Close the connection at once."""

@@ -31,6 +31,7 @@ class UpstreamSettings(Protocol):
 
     servers: tuple[Origin, ...]
     connect_timeout: float
+    expect_timeout: float
     first_byte_timeout: float | None
     idle_timeout: float | None
     total_timeout: float | None

@@ -13,7 +13,9 @@ from asyncproxy.exchange.errors import ModuleError, error_text
 from asyncproxy.exchange.forwarding import VIA, Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
+from asyncproxy.exchange.upgrading import SWITCHING, upgrade_block
 from asyncproxy.polling.strands import Strand
+from asyncproxy.polling.tunnel import Tunnel
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ def respond(exchange: Exchange, response: Response) -> None:
     if isinstance(response, Reply) and response.own_body is None:
         _relay(exchange, response)
         return
+    if response.status == SWITCHING:
+        raise _no_switch(exchange)
     block = _without_id(exchange, without_length(Block(response.headers.raw).passed))
     body = response.body
     if isinstance(body, str):
@@ -74,6 +78,8 @@ def relay_whole(exchange: Exchange, reply: Reply) -> None:
 
 def _relay(exchange: Exchange, reply: Reply) -> None:
     stream = reply.stream
+    if reply.status == SWITCHING and type(stream) is not Tunnel:
+        raise _no_switch(exchange)
     if type(stream) is bytes:
         exchange.started = True
         block = _block(exchange, reply)
@@ -83,6 +89,9 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
         return
     if stream.taken:
         raise ModuleError(f"{exchange.binding.name}: the reply's body was read in pieces and cannot be sent again")
+    if type(stream) is Tunnel:
+        _switch(exchange, reply, stream)
+        return
     block = _block(exchange, reply)
     exchange.started = True
     if _bodiless(exchange, reply) and not reply.bodiless:  # its module has changed its status
@@ -92,6 +101,27 @@ def _relay(exchange: Exchange, reply: Reply) -> None:
     exchange.source = stream
     exchange.client.begin(reply.status, block, stream, told=_bodiless(exchange, reply) or bool(reply.length_value))
     stream.attach(exchange.client)
+
+
+def _switch(exchange: Exchange, reply: Reply, tunnel: Tunnel) -> None:
+    """The upstream has switched protocols: so do we, unless the module answers with another status.
+
+    Raises the tunnel's error if the upstream has left meanwhile.
+    """
+    block = _block(exchange, reply)
+    if reply.status != SWITCHING:
+        tunnel.drop()
+        exchange.started = True
+        exchange.client.answer(reply.status, _length_of_none(exchange, reply, block), b"")
+        return
+    if tunnel.error is not None:
+        raise tunnel.error
+    exchange.started = True
+    exchange.client.switch(block + upgrade_block(tunnel.protocol), tunnel)
+
+
+def _no_switch(exchange: Exchange) -> ModuleError:
+    return ModuleError(f"{exchange.binding.name}: it answers 101, which only an upstream's reply that has switched can")
 
 
 def _block(exchange: Exchange, reply: Reply) -> bytes:

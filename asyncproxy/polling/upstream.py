@@ -11,10 +11,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import CHUNKED, Block, head_after_target, origin_form, without_length
-from asyncproxy.exchange.framing import LAST_CHUNK, chunk
+from asyncproxy.exchange.forwarding import (
+    CHUNKED,
+    EXPECT,
+    TAKES_TRAILERS,
+    VIA,
+    Block,
+    head_after_target,
+    members,
+    origin_form,
+    without_length,
+)
+from asyncproxy.exchange.framing import chunk, last_chunk
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.trailers import Trailers
+from asyncproxy.exchange.upgrading import offered, upgrade_block
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream, body_stream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
@@ -42,6 +54,7 @@ class Forwarding(Parked, Due):
         "body",
         "connection",
         "due",
+        "expecting",
         "others",
         "pool",
         "sent",
@@ -70,6 +83,8 @@ class Forwarding(Parked, Due):
         """Whether the whole request is written."""
         self.body: BodyStream | None = None
         """The request's body, while it is sent."""
+        self.expecting = False
+        """Whether the upstream is to say if it wants the body, and client and body wait for that."""
         self._retried = False
         self._kept: list[bytes] | None = None
 
@@ -77,6 +92,12 @@ class Forwarding(Parked, Due):
     def request(self) -> Request:
         """What is forwarded."""
         return self.wait.request  # type: ignore[no-any-return]
+
+    @property
+    def offer(self) -> bytes:
+        """The protocols that the upstream may switch to."""
+        request = self.request
+        return offered(request.noted, request.minor)
 
     def begin(self) -> None:
         """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
@@ -104,7 +125,8 @@ class Forwarding(Parked, Due):
             onward = self._head_passed_on()
         if target[0] != _SLASH:
             target = origin_form(target)
-        head = b"%b %b%b%b\r\n\r\n" % (request.method.encode(), target, onward, request.mark)
+        expect = b"" if request.length == 0 else self._expectation()
+        head = b"%b %b%b%b%b\r\n\r\n" % (request.method.encode(), target, onward, request.mark, expect)
         self.sent = request.length == 0
         connection.send(self, head, request.method)
         if not self.sent:
@@ -113,17 +135,22 @@ class Forwarding(Parked, Due):
     def _head_passed_on(self) -> bytes:
         """What follows the target, with the client's fields; kept, for the client's next request is likely the same."""
         request = self.request
-        framing = b"" if request.length is not None else CHUNKED
+        framing = (b"" if request.length is not None else CHUNKED) + _welcome(request)
+        if request.noted.upgrade:
+            framing += upgrade_block(self.offer)
         if not request.host_value and not request.noted.hosts:
-            return head_after_target(self._host() + self._without_id(request.passed), b"", request.peer.block, framing)
-        onward = head_after_target(self._without_id(request.passed), request.host_value, request.peer.block, framing)
+            block = self._host() + self._without_id(request.passed)
+            return head_after_target(block, request.peer.told(b""), framing)
+        told = request.peer.told(request.host_value)
+        onward = head_after_target(self._without_id(request.passed), told, framing)
         request.onward = onward
         return onward
 
     def _head_of_its_own(self) -> bytes:
         """What follows the target, with the module's fields."""
         request = self.request
-        return head_after_target(self._own_block(), request.host_value, request.peer.block, self._own_framing())
+        framing = self._own_framing() + _welcome(request) + upgrade_block(self.offer)
+        return head_after_target(self._own_block(), request.peer.told(request.host_value), framing)
 
     def _host(self) -> bytes:
         """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""
@@ -147,6 +174,14 @@ class Forwarding(Parked, Due):
             return CHUNKED
         return b"\r\nContent-Length: %d" % length if length or self.request.method in _BODY_EXPECTED else b""
 
+    def _expectation(self) -> bytes:
+        """The field that has the upstream say whether it wants the body, while the client waits to hear of it."""
+        request = self.request
+        stream, pool = request.stream, self.pool
+        if pool is not None and pool.settings.expect_timeout and request.expects_continue and not self.expecting:
+            self.expecting = type(stream) is BodyStream and stream.unasked
+        return EXPECT if self.expecting else b""
+
     def _send_body(self, connection: UpstreamConnection) -> None:
         if self.request.file is not None:
             self.body = Unspool(self.owner, self.request.file).stream
@@ -157,11 +192,15 @@ class Forwarding(Parked, Due):
             self.body = body_stream(self.request)
             if connection.served and self.request.method in IDEMPOTENT:
                 self._kept = []
-        self.body.attach(self)
+        self.body.attach(self, ask=not self.expecting)
+        if self.expecting:
+            connection.await_go_ahead()
 
     def _send_kept(self, connection: UpstreamConnection, kept: list[bytes]) -> None:
         """What was sent before goes out again; what is still to come follows it."""
         self._kept = None
+        if self.expecting:
+            connection.await_go_ahead()
         self.resume_body()
         for data in kept:
             connection.write(data)
@@ -173,13 +212,17 @@ class Forwarding(Parked, Due):
 
     def piece(self, data: bytes) -> None:
         """A piece of the request's body goes to the upstream."""
+        if self.expecting and self.connection is not None:  # its client does not wait
+            self.expecting = False
+            self.connection.await_body()
         self._write(chunk(data) if self.request.length is None else data)
 
-    def end(self) -> None:
-        """The request's body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The request's body is complete; the request has its trailers, though the body may come from a file."""
         self.sent = True
+        self.expecting = False
         if self.request.length is None:
-            self._write(LAST_CHUNK)
+            self._write(last_chunk(self.request.trailers.raw))
         if self.connection is not None:
             self.connection.await_reply()
 
@@ -202,10 +245,23 @@ class Forwarding(Parked, Due):
 
     def resume_body(self) -> None:
         """The upstream keeps up again."""
-        if self.body is not None:
+        if self.body is not None and not self.expecting:
             self.body.resume()
 
+    def go_ahead(self) -> None:
+        """The upstream wants the body, or has not said that it does not: its client is told to send it."""
+        self.expecting = False
+        self.resume_body()
+
     # What comes of it.
+
+    def informed(self, head: Reply) -> None:
+        """A 1xx has come: it goes to the client, unless that has its response already (RFC 9110 section 15.2)."""
+        owner = self.owner
+        if not owner.started and not owner.gone:
+            owner.client.inform(head.status, without_length(head.passed) + VIA)
+        if head.status == 100 and self.expecting:
+            self.go_ahead()
 
     def arrived(self, reply: Reply) -> None:
         """The reply's head is there, and its body, or a stream of it."""
@@ -315,3 +371,8 @@ class Forwarding(Parked, Due):
 
     def __repr__(self) -> str:
         return f"<Forwarding {self.request!r} over {self.connection!r}>"
+
+
+def _welcome(request: Request) -> bytes:
+    """What tells the upstream that the client takes trailers, if it does."""
+    return TAKES_TRAILERS if request.noted.te and b"trailers" in members(request.noted.te) else b""

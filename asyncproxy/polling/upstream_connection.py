@@ -16,9 +16,12 @@ from zope.interface import implementer
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.framing import FramingError
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.trailers import passed_trailers
+from asyncproxy.exchange.upgrading import SWITCHING, NotAgreed, agreed
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, check_reply_beginning, parse_reply, reply_framing
+from asyncproxy.polling.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from asyncproxy.polling.pool import ServerPool
@@ -37,8 +40,10 @@ class UpstreamConnection(Due):
         "_buffer",
         "_closing",
         "_framing",
+        "_full",
         "_head",
         "_informational",
+        "_informational_bytes",
         "_known",
         "_method",
         "_slot",
@@ -64,8 +69,8 @@ class UpstreamConnection(Due):
         self._head: Reply | None = None
         self._known: KnownReply | None = None
         self._method = ""
-        self._informational = 0
-        self._closing = False
+        self._informational = self._informational_bytes = 0
+        self._closing = self._full = False
 
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
@@ -77,7 +82,7 @@ class UpstreamConnection(Due):
         """Begin `forwarding`'s request with `head`; its body follows by `write`."""
         self.forwarding = forwarding
         self._method = method
-        self._informational = 0
+        self._informational = self._informational_bytes = 0
         self.transport.write(head)
         if forwarding.sent:
             pool = self.pool
@@ -91,6 +96,15 @@ class UpstreamConnection(Due):
         """The request is written, or the upstream does not take it: it is the upstream's turn."""
         if self._head is None:
             self.pool.deadlines.set(self, self.pool.first_byte)
+
+    def await_go_ahead(self) -> None:
+        """The upstream is to say whether it wants the body; if it says nothing for a while, it gets it."""
+        self.pool.deadlines.set(self, self.pool.settings.expect_timeout)
+
+    def await_body(self) -> None:
+        """The body comes from the client: the upstream has nothing to answer yet."""
+        if self._head is None:
+            self.due = NEVER
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request's body, framed already."""
@@ -136,21 +150,50 @@ class UpstreamConnection(Due):
         if self.served and KnownReply.repeats(head):
             self._known = KnownReply(data[:end], head)
         if head.status < 200:
-            self._take_informational(head, rest)
+            self._take_informational(head, end, rest)
         elif head.length == len(rest) and not head.bodiless:  # the usual reply: head and body in one piece
             self._whole(head, rest, head.keep_alive)
         else:
             self._begin_body(head, rest)
 
-    def _take_informational(self, head: Reply, rest: bytes) -> None:
-        """A 1xx is not the reply; the reply is still to come."""
+    def _take_informational(self, head: Reply, size: int, rest: bytes) -> None:
+        """A 1xx of `size` bytes is not the reply; the reply is still to come, and may take as long as before.
+
+        But for a 101: it is the end of HTTP here.
+        """
+        if head.status == SWITCHING:
+            self._switched(head, rest)
+            return
         self._informational += 1
-        if head.status == 101:
-            raise BadReply("it switches protocols, which nobody asked for")
+        self._informational_bytes += size
+        forwarding = self.forwarding
+        assert forwarding is not None
         if self._informational > INFORMATIONAL_LIMIT:
             raise BadReply(f"more than {INFORMATIONAL_LIMIT} informational replies before it")
-        if rest:
+        if self._informational_bytes > HEAD_LIMIT:
+            raise BadReply(f"informational replies of more than {HEAD_LIMIT} bytes before it")
+        if forwarding.sent:
+            self.await_reply()
+        elif head.status == 100:
+            self.await_body()
+        forwarding.informed(head)
+        if rest and self.forwarding is not None:
             self._take_head(rest)
+
+    def _switched(self, head: Reply, rest: bytes) -> None:
+        """The upstream speaks another protocol from now on: what was offered, or it breaks the rules."""
+        forwarding = self.forwarding
+        assert forwarding is not None
+        try:
+            protocol = agreed(head, head.minor, forwarding.offer)
+        except NotAgreed as why:
+            raise BadReply(str(why)) from None
+        if not forwarding.sent:
+            raise BadReply("it switches protocols before it has the whole request")
+        self.forwarding = None
+        self.pool.deadlines.remove(self)
+        head.stream = Tunnel(forwarding, self, protocol, rest)
+        forwarding.arrived(head)
 
     def _whole(self, head: Reply, body: bytes, reusable: bool) -> None:
         forwarding = self.forwarding
@@ -195,6 +238,9 @@ class UpstreamConnection(Due):
         head, forwarding = self._head, self.forwarding
         assert head is not None
         assert forwarding is not None
+        if framing.trailers:
+            ids = forwarding.owner.flow.ids
+            head.take_trailers(passed_trailers(framing.trailers, head.noted.connection, ids))
         stream.let_go()
         self.forwarding = self.stream = self._framing = self._head = None
         self.served += 1
@@ -205,7 +251,7 @@ class UpstreamConnection(Due):
         forwarding.finished()  # before the end: it ends the exchange, which cancels what is not through
         if piece:
             stream.feed(piece)
-        stream.end()
+        stream.end(head.trailers.raw)
 
     # Its end.
 
@@ -231,6 +277,9 @@ class UpstreamConnection(Due):
                 self.transport.abortConnection()
             else:
                 self.close()
+        elif self._head is None and self.forwarding.expecting and not self._full:
+            self.await_body()
+            self.forwarding.go_ahead()
         elif self._head is None:
             self._too_late("first-byte", f"did not begin its reply within {self.pool.first_byte:g} s")
         else:
@@ -242,7 +291,7 @@ class UpstreamConnection(Due):
     def _fail(self, error: UpstreamError) -> None:
         """Whoever waits for this connection hears `error`; the connection is gone."""
         forwarding, stream = self.forwarding, self.stream
-        started = self._head is not None or bool(self._buffer)
+        started = self._head is not None or bool(self._buffer or self._informational)
         self.abort()
         if forwarding is None:
             return
@@ -292,16 +341,22 @@ class UpstreamConnection(Due):
 
     def pauseProducing(self) -> None:
         """The upstream takes the body more slowly than the client sends it."""
+        self._full = True
         if self.forwarding is not None:
             self.forwarding.pause_body()
             self.await_reply()
 
     def resumeProducing(self) -> None:
         """The upstream keeps up again."""
-        if self.forwarding is not None:
-            self.forwarding.resume_body()
-            if not self.forwarding.sent and self._head is None:
-                self.due = NEVER
+        self._full = False
+        forwarding = self.forwarding
+        if forwarding is None:
+            return
+        forwarding.resume_body()
+        if forwarding.expecting:
+            self.await_go_ahead()
+        elif not forwarding.sent:
+            self.await_body()
 
     def stopProducing(self) -> None:
         """The transport is lost; `connectionLost` tells."""

@@ -15,7 +15,9 @@ from zope.interface import implementer
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import ClientError, reason_phrase
 from asyncproxy.exchange.forwarding import make_block, split_block, without_length
-from asyncproxy.exchange.messages import Peer, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.peers import Peer
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.polling.http1 import parse_request
 from asyncproxy.polling.responding import refusal
 from asyncproxy.polling.unsent import count_unsent
@@ -23,6 +25,7 @@ from asyncproxy.polling.unsent import count_unsent
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange, Flow
     from asyncproxy.polling.listening import Door
+    from asyncproxy.polling.tunnel import Tunnel
 
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 
@@ -97,8 +100,8 @@ class WebClient:
         self.sent += len(data)
         self.web.write(data)
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete; Twisted sends no trailers."""
         self._producer = None
         self.web.unregisterProducer()
         self._done()
@@ -112,9 +115,18 @@ class WebClient:
         """Send an error of ours, in short plain text."""
         self.answer(status, *refusal(status, words))
 
-    def inform(self, status: int) -> None:
-        """Send an informational head (RFC 9110 section 15.2)."""
-        self.web.channel.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status).encode(), TwistedHeaders())
+    def inform(self, status: int, block: bytes = b"") -> None:
+        """Send an informational head (RFC 9110 section 15.2); 100 Twisted has said itself when it read the body."""
+        if status == 100 or self.web.clientproto == b"HTTP/1.0":
+            return
+        fields = TwistedHeaders()
+        for name, value in split_block(block):
+            fields.addRawHeader(name, value)
+        self.web.channel.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status).encode(), fields)
+
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Never called: no upstream is offered to switch, for Twisted has the connection; see `read_request`."""
+        raise AssertionError(f"{tunnel!r} for {self!r}, which offered nothing")
 
     @property
     def behind(self) -> bool:
@@ -177,4 +189,6 @@ def read_request(web: Any) -> Request:
     head = b"%b %b HTTP/%b%b\r\n\r\n" % (web.method, web.uri, version, make_block(fields))
     request = parse_request(head, len(head))
     request.file = web.content
+    if request.noted.upgrade:
+        request.noted.upgrade = b""  # Twisted has the connection: an upstream is not offered to switch
     return request

@@ -15,8 +15,7 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Clock, Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
-from asyncproxy.configuration.settings import Route, Server
-from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.configuration.settings import Route
 from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.modules.status import Status
@@ -24,7 +23,7 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
-from asyncproxy.polling.descriptors import Ceiling
+from asyncproxy.polling.entrance import Entrance
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
@@ -43,6 +42,7 @@ from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
+from asyncproxy.service.furnishing import request_ids, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
@@ -143,7 +143,7 @@ class Proxy(Operated):
         """Requests of the admin listener are not among those that it shows, and have room when those have none."""
         self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         self.hooks = Hooks(self.flow)
-        self.ceiling = Ceiling(clock)
+        self.entrance = Entrance(clock, self.settings.limits)
         self._retiring = Retiring(clock, self.flow, self.hooks)
         self._reloads = DeferredLock()
 
@@ -163,7 +163,8 @@ class Proxy(Operated):
             self._ports.go_on()
             for endpoint in self.settings.server.listen:
                 door = self._door(self.flow, self.bindings)
-                await self._ports.open_public(self.network, endpoint, door, self.ceiling)
+                door.believe(trust_of(self.settings.server))
+                await self._ports.open_public(self.network, endpoint, door, self.entrance)
             if self.settings.admin is not None:
                 door = self._door(self.admin_flow, [self._admin_binding()])
                 await self._ports.open_admin(self.network, self.settings.admin.listen, door)
@@ -219,7 +220,7 @@ class Proxy(Operated):
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown(), **self.entrance.shown()}
 
     def overview(self, limit: int = 100) -> dict[str, Any]:
         """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""
@@ -250,9 +251,10 @@ class Proxy(Operated):
     def reload(self, settings: Source | None = None) -> Deferred[Change]:
         """Go on with other settings, or with what the file that it was made from says now; requests notice nothing.
 
-        Routes, modules, upstreams, limits, `max_parked`, `max_queued` and `drain` change; what cannot is told by the
-        `Change` that this fires with. Fails with `ConfigurationError` or `NotStarted`, and then nothing has changed;
-        with `NotReloaded` if the proxy does not run; with ValueError without a file. One reload at a time.
+        Routes, modules, upstreams, limits and those keys of [server] change that are named in `reloading.CHANGEABLE`;
+        what cannot is told by the `Change` that this fires with. Fails with `ConfigurationError` or `NotStarted`, and
+        then nothing has changed; with `NotReloaded` if the proxy does not run; with ValueError without a file. One
+        reload at a time.
         """
         source = self._file if settings is None else settings
         if source is None:
@@ -276,8 +278,10 @@ class Proxy(Operated):
             flow.around = replace(flow.around, upstreams=upstreams)
         for door in self.doors:
             door.limit(settings.limits)
+        self.entrance.crowd.limit(settings.limits)
         for door in self._ports.public_doors:
             door.lead(*ways(bindings))
+            door.believe(trust_of(settings.server))
         upstreams.succeed(self.upstreams)
         self.upstreams = upstreams
         self._retiring.retire(former, bindings)
@@ -333,14 +337,14 @@ class Proxy(Operated):
         return awaited(self._ended).addCallback(lambda _: None)
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
-        self.ceiling.stop()
+        self.entrance.stop()
         await self._ports.close_public()
         cut = await drain.run(seconds)
         await self._stop()
         return cut
 
     async def _stop(self) -> list[str]:
-        self.ceiling.stop()
+        self.entrance.stop()
         self.onlookers.stop()
         await self._ports.close()
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:
@@ -378,18 +382,6 @@ class Proxy(Operated):
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"
         return f"<Proxy {where}>"
-
-
-def request_ids(server: Server) -> RequestIds | None:
-    """How requests' ids are told, by the settings."""
-    name = server.request_id_header
-    return None if name is None else RequestIds(name, trusted=server.trust_request_id)
-
-
-def ticket_limits(settings: Settings) -> TicketLimits:
-    """What is kept of tickets, by the settings."""
-    kept = settings.tickets
-    return TicketLimits(kept.remember, kept.settled, kept.max_remembered, kept.max_settled, kept.value)
 
 
 def _log_unheard(error: BaseException) -> None:

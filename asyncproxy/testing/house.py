@@ -19,6 +19,7 @@ from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
+from asyncproxy.polling.entrance import Entrance
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
@@ -33,8 +34,8 @@ from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, place_of_links, ways
+from asyncproxy.service.furnishing import request_ids, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks
-from asyncproxy.service.proxy import request_ids, ticket_limits
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -164,6 +165,9 @@ class House(Operated):
         """Who looks at it; samples are taken when a test calls `onlookers.samples.take`."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, **ways(self.bindings)._asdict())
+        self.entrance = Entrance(self.wheel, settings.limits)
+        self.entrance.lead_to(self.door)
+        self.door.believe(trust_of(settings.server))
         self.clients: list[FakeClient] = []
 
     # What a lab makes otherwise.
@@ -219,7 +223,7 @@ class House(Operated):
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown(), **self.entrance.shown()}
 
     def overview(self, limit: int = 100) -> dict[str, Any]:
         """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""

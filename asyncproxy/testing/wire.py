@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import error as internet_errors
 from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 
 from asyncproxy.testing.stepping import PollingRound
@@ -38,6 +39,8 @@ class Wire:
         self.closing = False
         self.aborted = False
         self.half_closed = False
+        self.ended = False
+        """Whether the peer has ended its side, and the protocol was told."""
         self.lost = False
         self.is_slow = False
         self.producer: Any = None
@@ -59,9 +62,21 @@ class Wire:
     def hang_up(self) -> None:
         """The peer closes its side; noticed at once only while reading goes on."""
         if self.reading or self.half_closed:
-            self._lose(internet_errors.ConnectionDone())
+            self._end()
         else:
             self._hung_up = True
+
+    def reset(self) -> None:
+        """The peer resets the connection; noticed though it is not read."""
+        self._lose(internet_errors.ConnectionLost())
+
+    def _end(self) -> None:
+        """The peer's FIN is there: the end of the connection, unless its protocol can go on with one side."""
+        if not IHalfCloseableProtocol.providedBy(self.protocol):
+            self._lose(internet_errors.ConnectionDone())
+        elif not self.closing and not self.ended:
+            self.ended = True
+            self.protocol.readConnectionLost()
 
     def slow(self) -> None:
         """The peer reads no more, and the buffers are full."""
@@ -94,7 +109,9 @@ class Wire:
         self.out += data
         if self._written is not None:
             self._written()
-        if self._hung_up:  # a write to a closed peer is what notices it
+        if self._hung_up and not IHalfCloseableProtocol.providedBy(
+            self.protocol
+        ):  # a write to a closed peer is what notices it
             self.polling.happen(self, self._lose, internet_errors.ConnectionLost())
 
     def writeSequence(self, pieces: Any) -> None:
@@ -143,7 +160,7 @@ class Wire:
         if unread:
             self.protocol.dataReceived(unread)
         if self._hung_up and self.reading:
-            self._lose(internet_errors.ConnectionDone())
+            self._end()
 
     def stopProducing(self) -> None:
         self.loseConnection()
@@ -164,7 +181,7 @@ class Wire:
     @property
     def open(self) -> bool:
         """Whether neither side has closed it."""
-        return not (self.closing or self.lost or self._hung_up)
+        return not (self.closing or self.lost or self._hung_up or self.ended)
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "aborted" if self.aborted else "closing" if self.closing else "open"

@@ -12,6 +12,7 @@ from asyncproxy.exchange.errors import (
     ModuleError,
     Overloaded,
     ParkTimeout,
+    TunnelIdle,
     UpstreamError,
 )
 from asyncproxy.exchange.flags import MEANINGS, TABLE, flag_of
@@ -38,6 +39,7 @@ from asyncproxy.exchange.flags import MEANINGS, TABLE, flag_of
         (ClientError(405, ""), "NR"),
         (ClientError(400, ""), "DPE"),
         (ClientError(413, ""), "DPE"),
+        (TunnelIdle(""), "SI"),
         (ModuleError(""), "MC"),
         (KeyError("x"), "ME"),
         (SystemExit(), "ME"),

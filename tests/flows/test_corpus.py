@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from asyncproxy.polling.accepting import LINGER
 from tests import strict
 from tests.fakes import House
 from tests.wire.corpus import (
@@ -29,6 +28,8 @@ from tests.wire.corpus.judging import (
 )
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LINGER = 40
+"""Seconds after which nothing is left of a connection that was refused."""
 LONG = 3000
 """Bytes of a message that is not delivered one by one."""
 
@@ -79,7 +80,7 @@ def test_a_bad_request_is_refused_and_nothing_behind_it_is_read(cut: Cut) -> Non
                 break
             client.send(piece)
             house.settle()
-        house.advance(LINGER + 1)
+        house.advance(LINGER)
         assert client.closed, "the connection is left open"
         judge_bad_request(case, client.received)
         for server in house.network.asked:

@@ -556,3 +556,13 @@ def test_a_client_in_a_site_takes_informational_heads_and_says_whether_it_is_beh
     site.house.settle()
     assert client.answers[0] == b"HTTP/1.1 102 Processing\r\n\r\n"
     assert (client.status, client.body) == (200, b"ok")
+
+
+def test_what_an_upstream_says_on_the_way_reaches_a_client_in_a_site_but_a_100_that_twisted_has_said(in_site):
+    site = in_site(Passes())
+    client = site.get()
+    site.house.upstream().answer(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    site.house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    site.house.settle()
+    assert client.answers[0] == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nVia: 1.1 asyncproxy\r\n\r\n"
+    assert (client.status, client.body) == (200, b"ok")

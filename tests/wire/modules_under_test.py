@@ -120,6 +120,13 @@ class Settings(Module):
         return Response.json([self.region, self.limit, self.names])
 
 
+class Who(Module):
+    """Says who asks, by what, and for which host."""
+
+    def handle(self, request: Request) -> Response:
+        return Response.json([*request.client, request.scheme, request.host])
+
+
 class Sleeper(Module):
     """Sleeps ``?for=`` seconds, parked."""
 
@@ -412,6 +419,13 @@ class Forwarder(Module):
         except UpstreamError as error:
             note(request, error.why)
             raise
+
+
+class Collects(Module):
+    """Has the body collected, then forwards it."""
+
+    def handle(self, request: Request) -> Any:
+        return request.forward()
 
 
 class ForwardHolder(Module):

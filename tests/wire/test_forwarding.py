@@ -204,20 +204,6 @@ def test_a_get_may_have_a_body(proxy: Proxy, upstream: Upstream) -> None:
         assert client.ask(request("GET", "/", "Content-Length: 3") + b"abc").body == b"abc"
 
 
-def test_a_client_that_expects_100_gets_it_and_its_upstream_does_not_hear_of_it(
-    proxy: Proxy, upstream: Upstream
-) -> None:
-    upstream.script = lambda call: call.answer(call.body)
-    with proxy.client() as client:
-        client.send(request("PUT", "/", "Content-Length: 4", "Expect: 100-Continue"))
-        assert client.head().line == "HTTP/1.1 100 Continue"
-        client.send(b"body")
-        reply = client.reply()
-        assert (reply.status, reply.body) == (200, b"body")
-        assert client.get("/next").status == 200
-    assert upstream.call().get("expect") is None
-
-
 def test_a_body_that_comes_without_waiting_for_100_is_taken(proxy: Proxy, upstream: Upstream) -> None:
     upstream.script = lambda call: call.answer(call.body)
     with proxy.client() as client:
@@ -565,7 +551,7 @@ def test_a_client_cannot_say_who_it_is(proxy: Proxy, upstream: Upstream) -> None
     assert call.all("x-forwarded-for") == ["127.0.0.1"]
     assert call.all("x-forwarded-proto") == ["http"]
     assert call.all("x-forwarded-host") == ["proxy.test"]
-    assert call.get("forwarded") is None
+    assert call.all("forwarded") == ["for=127.0.0.1;host=proxy.test;proto=http"]
     assert b"6.6.6.6" not in call.head
 
 
@@ -604,6 +590,6 @@ def test_a_route_may_strip_its_prefix(proxy: Proxy, upstream: Upstream) -> None:
 def test_curl_finds_nothing_wrong(proxy: Proxy, upstream: Upstream, curl: str) -> None:
     url = f"http://127.0.0.1:{proxy.port}"
     upstream.script = lambda call: call.answer(call.body or b"hello")
-    arguments = ["-sS", "--fail", "-m", "10", f"{url}/a", f"{url}/b", "-d", "hello", "-H", "Expect: 100-continue"]
+    arguments = ["-sS", "--fail", "-m", "10", f"{url}/a", f"{url}/b", "-d", "hello"]
     done = subprocess.run([curl, *arguments], capture_output=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hellohello", b"")
