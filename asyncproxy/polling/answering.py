@@ -140,8 +140,8 @@ class Answering(Due):
         self.transport.abortConnection()
 
     def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
-        """Send an error of ours, in short plain text."""
-        block, body = refusal(status, words)
+        """Send an error of ours, as the request's Accept has it."""
+        block, body = refusal(self.door.flow, self.request, status, words)
         self.answer(status, block + make_block(fields or []), body)
 
     def inform(self, status: int, block: bytes = b"") -> None:

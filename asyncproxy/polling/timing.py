@@ -58,7 +58,8 @@ class Timed:
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
-        self.answer(status, *refusal(status, words))
+        exchange = self._exchange
+        self.answer(status, *refusal(exchange.flow, exchange.request, status, words))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncproxy.configuration import Settings
 from asyncproxy.configuration.settings import Server
+from asyncproxy.exchange.error_pages import ErrorPages
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.networks import Networks
 from asyncproxy.exchange.peers import Trust
@@ -19,6 +20,11 @@ def request_ids(server: Server) -> RequestIds | None:
 def trust_of(server: Server) -> Trust:
     """Whom the public listeners believe, and what upstreams are told, by the settings."""
     return Trust(Networks(server.trusted), server.forwarded)
+
+
+def error_pages(server: Server) -> ErrorPages:
+    """The pages of errors: an operator's, where there are some."""
+    return server.error_pages or ErrorPages()
 
 
 def ticket_limits(settings: Settings) -> TicketLimits:
