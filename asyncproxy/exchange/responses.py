@@ -131,6 +131,14 @@ class Reply(Response, Fields):
         reply.is_dated = self.is_dated
         return reply
 
+    def passing(self, block: bytes) -> Reply:
+        """This reply, on its way, with `block` as what is passed on of its fields; its server's may come again."""
+        reply = self.again()
+        reply.minor, reply.keep_alive, reply.bodiless = self.minor, self.keep_alive, self.bodiless
+        reply.stream = self.stream
+        reply.passed = block
+        return reply
+
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The reply's fields; change them as you like."""

@@ -269,7 +269,7 @@ class Tunnel(Due):
             return
         words = f"no byte went through its tunnel for {limit:g} s"
         _log.info("{who}: {words}; it is closed", who=exchange.title(), words=words)
-        exchange.call_off(TunnelIdle(words))
+        exchange.call_off(TunnelIdle(words, "limits.tunnel_idle"))
 
     @property
     def patience(self) -> float:

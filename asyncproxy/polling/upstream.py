@@ -134,9 +134,7 @@ class Forwarding(Parked, Due):
     def _head_passed_on(self) -> bytes:
         """What follows the target, with the client's fields; kept, for the client's next request is likely the same."""
         request = self.request
-        framing = (b"" if request.length is not None else CHUNKED) + _welcome(request)
-        if request.noted.upgrade:
-            framing += upgrade_block(self.offer)
+        framing = self._passed_framing()
         if not request.host_value and not request.noted.hosts:
             block = self._host() + self._without_id(request.passed)
             return head_after_target(block, request.peer.told(b""), self._via(), framing)
@@ -144,6 +142,12 @@ class Forwarding(Parked, Due):
         onward = head_after_target(self._without_id(request.passed), told, self._via(), framing)
         request.onward = onward
         return onward
+
+    def _passed_framing(self) -> bytes:
+        """What is told of framing and connection beside the client's fields."""
+        request = self.request
+        framing = (b"" if request.length is not None else CHUNKED) + _welcome(request)
+        return framing + upgrade_block(self.offer) if request.noted.upgrade else framing
 
     def _head_of_its_own(self) -> bytes:
         """What follows the target, with the module's fields."""
