@@ -135,8 +135,8 @@ class Reply(Response, Fields):
         """This reply, on its way, with `block` as what is passed on of its fields; its server's may come again."""
         reply = self.again()
         reply.minor, reply.keep_alive, reply.bodiless = self.minor, self.keep_alive, self.bodiless
-        reply.stream = self.stream
-        reply.passed = block
+        reply.stream, reply.trailers = self.stream, self.trailers
+        reply.passed, reply.onward = block, b""
         return reply
 
     @property
