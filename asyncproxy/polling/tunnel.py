@@ -10,7 +10,8 @@ side is one to the other. Polling thread only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
@@ -152,6 +153,7 @@ class Tunnel(Due):
         "_over",
         "_slot",
         "_unsent",
+        "_verdict",
         "client",
         "due",
         "error",
@@ -177,6 +179,8 @@ class Tunnel(Due):
         self._forwarding: Forwarding | None = forwarding
         self._closing = self._over = False
         self._unsent = 0  # bytes not taken when last looked at
+        self._verdict: Callable[[], None] | None = None
+        """What a reset comes to, once what came before it has gone on."""
         server.sink = _Held(server.transport)
         server.take_over()
         if rest:
@@ -248,17 +252,34 @@ class Tunnel(Due):
             return
         if exchange is None:
             self.error = _reset(self)
+        elif self._verdict is not None:
+            self._verdict()
         elif not self._closing or not reason.check(ConnectionDone):
-            exchange.left() if end is self.client else exchange.call_off(_reset(self))
+            self._broken(exchange.left if end is self.client else partial(exchange.call_off, _reset(self)), end)
         elif end.other is not None and end.other.gone:
             exchange.source = None
             self._end()
             exchange.finish()
 
+    def _broken(self, verdict: Callable[[], None], end: End) -> None:
+        """`end` was reset. What it sent before that the other side's kernel shall have first, as without us."""
+        other = end.other
+        if other is None or other.gone or not count_unsent(other.transport):
+            verdict()
+            return
+        assert self.exchange is not None
+        self._verdict = verdict
+        if not other.ended:
+            other.transport.pauseProducing()
+        self.exchange.flow.tunnels.look(self, 0.0)
+
     def expired(self) -> None:
-        """No byte has come for so long; unless a peer that is slow has taken some, it is over."""
+        """No byte has come for so long: it is over, unless a peer that is slow has taken some; or it was reset."""
         exchange = self.exchange
         assert exchange is not None
+        if self._verdict is not None:
+            self._verdict()
+            return
         unsent = sum(count_unsent(end.transport) for end in self._ends() if not end.gone)
         if unsent not in (0, self._unsent):
             self.heard = self.seconds()
@@ -342,8 +363,12 @@ class Tunnels:
 
     def watch(self, tunnel: Tunnel) -> None:
         """Have `tunnel` look at itself when nothing can have passed for too long."""
-        self._deadlines.remove(tunnel)  # what was later would keep it in memory until then
-        self._deadlines.set(tunnel, tunnel.heard + tunnel.patience - tunnel.seconds())
+        self.look(tunnel, tunnel.heard + tunnel.patience - tunnel.seconds())
+
+    def look(self, tunnel: Tunnel, delay: float) -> None:
+        """Have `tunnel` look at itself in `delay` seconds."""
+        self._deadlines.remove(tunnel)  # a place that is later would keep it in memory until then
+        self._deadlines.set(tunnel, delay)
 
     def closed(self, tunnel: Tunnel) -> None:
         """`tunnel` is over."""

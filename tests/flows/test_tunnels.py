@@ -426,6 +426,40 @@ def test_a_reset_of_the_server_is_one_to_the_client() -> None:
     house.assert_nothing_left()
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_came_before_a_reset_goes_on_before_the_reset(who: str) -> None:
+    house = House()
+    client = tunnel(house)
+    server = house.upstream().wire
+    assert server is not None
+    broken, other = (client.wire, server) if who == "client" else (server, client.wire)
+    other.slow()
+    broken.resumeProducing()
+    house.settle()
+    broken.arrive(b"last words")
+    broken.reset()
+    house.settle()
+    assert not other.aborted
+    assert other.out.endswith(b"last words")
+    house.advance(0.2)
+    assert other.aborted
+    assert house.records[0].flag == ("DC" if who == "client" else "UC")
+    house.assert_nothing_left()
+
+
+def test_both_sides_may_be_reset() -> None:
+    house = House()
+    client = tunnel(house)
+    server = house.upstream().wire
+    assert server is not None
+    server.slow()
+    client.wire.reset()
+    server.reset()
+    house.settle()
+    assert [record.flag for record in house.records] == ["DC"]
+    house.assert_nothing_left()
+
+
 def test_a_client_that_leaves_before_the_module_answers_takes_the_server_with_it() -> None:
     house = House(Late())
     client = asked(house)
