@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run      serve the demo on 127.0.0.1:8080, its status on 127.0.0.1:8081, until Ctrl-C"
 	@echo "make demo     hold $(HELD) long requests on $(WORKERS) workers and count (HELD=4000, WORKERS=2)"
-	@echo "make test     every test, with coverage"
+	@echo "make test     every test on every core, with coverage"
 	@echo "make check    format, lint, types, import contracts, documentation"
 	@echo "make docs     the documentation, in build/docs; warnings are errors"
 	@echo "make format   mend what of it can be mended"
@@ -27,7 +27,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python -m examples.demo.show --held $(HELD) --workers $(WORKERS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --cov --cov-report=term
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -10,6 +10,23 @@ pytest_plugins = ("asyncproxy.testing.pytest_plugin",)
 """Here rather than by its entry point, which is read before coverage is being measured; see pyproject's addopts."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out as `sharing` says; another `--dist` than that of `-n` alone is another wish."""
+    from tests.sharing import Parts
+
+    return Parts(config, log) if config.getvalue("dist") == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """After pytest-randomly."""
+    if hasattr(config, "workerinput"):
+        from tests.sharing import longest_first
+
+        longest_first(items)
+
+
 @pytest.fixture
 def reactor() -> Any:
     from twisted.internet import reactor

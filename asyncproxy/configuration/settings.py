@@ -44,6 +44,12 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The field that tells a request's id to its upstream and its client; ``"off"`` tells it to nobody."""
     trust_request_id: bool = False
     """Whether a request keeps the id that its client gives in that field."""
+    trusted: Annotated[tuple[str, ...], read_by(values.networks)] = ()
+    """Peers in front of the proxy that may say who the client is, in ``X-Forwarded-*`` or ``Forwarded``: addresses,
+    networks such as ``"10.0.0.0/8"``, and ``"unix"`` for those who come over a UNIX socket. Nobody by default."""
+    forwarded: Annotated[Literal["both", "x-forwarded", "rfc7239", "off"], read_by(values.forwarded)] = "both"
+    """What upstreams are told of the client: ``X-Forwarded-For``, ``-Proto`` and ``-Host`` (``"x-forwarded"``),
+    ``Forwarded`` (``"rfc7239"``), both, or nothing."""
     access_log: str | None = None
     """The file that gets a line for each request; ``"-"`` is standard output. There is none by default."""
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"

@@ -10,7 +10,9 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import quote
 
+from asyncproxy.exchange.forwarded import TELLINGS
 from asyncproxy.exchange.forwarding import HOP_BY_HOP
+from asyncproxy.exchange.networks import UNIX, network
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.exchange.routing import bare_host, normal_path
 from asyncproxy.exchange.units import duration, size
@@ -149,6 +151,25 @@ def field_name_or_none(value: object) -> str | None:
     if not _FIELD_NAME.fullmatch(text) or _SPOKEN_FOR.fullmatch(text.lower()):
         raise ValueError(f'{shown(value)} cannot carry an id; write for example "X-Request-ID", or "off"')
     return text
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Addresses, networks in CIDR, ``unix``; as many as there are."""
+    given = _one_or_many(value)
+    for one in given:
+        if one != UNIX:
+            network(one)
+    return tuple(map(str, given))
+
+
+def forwarded(value: object) -> str:
+    """Which fields tell upstreams of a client."""
+    text = "off" if _is_off(value) else value
+    if text not in TELLINGS:
+        near = get_close_matches(str(value).lower(), TELLINGS, n=1)
+        mend = f'did you mean "{near[0]}"?' if near else 'write "both", "x-forwarded", "rfc7239" or "off"'
+        raise ValueError(f"{shown(value)} tells upstreams nothing; {mend}")
+    return str(text)
 
 
 def token(value: object) -> str:

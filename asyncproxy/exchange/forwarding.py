@@ -175,18 +175,13 @@ def restate_length(fields: Fields, length: int) -> None:
     fields.passed = _LENGTH.sub(b"\r\nContent-Length: " + fields.length_value, fields.passed)
 
 
-def head_after_target(block: bytes, host: bytes, client: bytes, framing: bytes) -> bytes:
+def head_after_target(block: bytes, client: bytes, framing: bytes) -> bytes:
     """The head of a request for an upstream, between its target and its id: `block` as sifted, then ours.
 
-    `host` is what the client asked for (X-Forwarded-Host), `client` the prepared block about the client, and `framing`
-    what tells the body's length if `block` does not. HTTP/1.1 keeps the connection without a word.
+    `client` is the block about the client, see `peers.Peer.told`, and `framing` what tells the body's length if `block`
+    does not. HTTP/1.1 keeps the connection without a word.
     """
-    return b" HTTP/1.1%b%b\r\nX-Forwarded-Host: %b%b%b" % (block, client, host, VIA, framing)
-
-
-def client_block(address: str, scheme: str) -> bytes:
-    """What is told about a client, the same for all of its requests."""
-    return f"\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Proto: {scheme}".encode("ascii")
+    return b" HTTP/1.1%b%b%b%b" % (block, client, VIA, framing)
 
 
 def origin_form(target: bytes) -> bytes:

@@ -13,8 +13,9 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
-from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields, client_block
+from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
 from asyncproxy.exchange.headers import Headers, HeaderSource
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
 if TYPE_CHECKING:
@@ -45,24 +46,6 @@ class Body:
         if not piece:
             raise StopAsyncIteration
         return piece
-
-
-class Peer:
-    """The other end of a client's connection, and how its requests came in.
-
-    `block` is what upstreams are told about it, as a header block; `prefix` is the first part of its requests' ids.
-    """
-
-    __slots__ = ("address", "block", "port", "prefix", "scheme")
-
-    def __init__(
-        self, address: str = "127.0.0.1", port: int = 0, scheme: str = "http", prefix: str = "request"
-    ) -> None:
-        self.address = address
-        self.port = port
-        self.scheme = scheme
-        self.prefix = prefix
-        self.block = client_block(address, scheme)
 
 
 def in_print(text: str) -> str:
@@ -147,12 +130,12 @@ class Request(Fields):
 
     @property
     def client(self) -> tuple[str, int]:
-        """The client's address and port."""
+        """The client's address and port: those of its connection, or what a trusted peer in front of us says."""
         return self.peer.address, self.peer.port
 
     @property
     def scheme(self) -> str:
-        """``"http"`` or ``"https"``, as the client spoke to us."""
+        """``"http"`` or ``"https"``, as the client spoke to us, or to a trusted peer in front of us."""
         return self.peer.scheme
 
     @property

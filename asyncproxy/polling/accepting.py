@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import ClientError, ClientGone
 from asyncproxy.exchange.framing import FramingError, UntilClose
-from asyncproxy.exchange.messages import Peer, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.polling.answering import Answering
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK
@@ -34,6 +35,7 @@ _DROPPED: Final = UntilClose()
 """The framing of a body that broke a rule: whatever comes is dropped until the connection ends."""
 _IDLE, _HEAD, _BUSY, _CLOSING = range(4)
 _NO_REQUEST: Final = Request("GET", b"/")
+_NO_PEER: Final = Peer()
 
 
 class ClientConnection(Answering):
@@ -57,7 +59,7 @@ class ClientConnection(Answering):
         self.door = door
         self.transport = self.exchange = None
         self.request = _NO_REQUEST
-        self.peer = Peer()
+        self.peer = _NO_PEER
         self._phase = _IDLE
         self._known: KnownRequest | None = None
         self._buffer = b""
@@ -79,12 +81,15 @@ class ClientConnection(Answering):
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
         self.transport = transport
-        peer = transport.getPeer()
-        address, port = getattr(peer, "host", "unix"), getattr(peer, "port", 0)
-        self.peer = Peer(address, port, self.door.scheme, self.door.flow.prefix)
+        self.meet(self.door.peer_of(transport.getPeer()))
         transport.registerProducer(self, True)
         self.door.connections.add(self)
         self.door.deadlines.set(self, self.door.limits.head_timeout)
+
+    def meet(self, peer: Peer) -> None:
+        """From now on `peer` is who is at the other end; what is known of its requests may be told otherwise."""
+        self.peer = peer
+        self._known = None
 
     def dataReceived(self, data: bytes) -> None:
         """Called by the transport."""

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from asyncproxy.boundaries import Binding
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import make_block, split_block
+from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.networks import UNIX
+from asyncproxy.exchange.peers import NO_TRUST, Peer, Trust, TrustedPeer, peer_at
 from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
 from asyncproxy.polling.flow import Exchange, Flow
@@ -62,6 +65,9 @@ class Door:
         ids = self.ids = flow.ids
         self._marks = b"" if ids is None else ids.marks(flow.prefix)
         self._takes_ids = ids is not None and ids.trusted
+        self.trust = NO_TRUST
+        self._believes = self._takes_ids
+        """Whether anybody is believed anything."""
         self.open = True
         """Whether connections are kept for another request."""
         self.connections: set[ClientConnection] = set()
@@ -79,6 +85,19 @@ class Door:
         self.find = find
         self._only = only
         self._by_host = by_host
+
+    def believe(self, trust: Trust) -> None:
+        """From now on `trust` holds, for connections that are open too."""
+        self.trust = trust
+        self._believes = self._takes_ids or bool(trust.networks)
+        for connection in self.connections:
+            peer = connection.peer
+            connection.meet(peer_at(peer.address, peer.port, self.scheme, self.flow.prefix, trust))
+
+    def peer_of(self, address: Any) -> Peer:
+        """The peer of a connection from a Twisted `address`."""
+        host, port = getattr(address, "host", UNIX), getattr(address, "port", 0)
+        return peer_at(host, port, self.scheme, self.flow.prefix, self.trust)
 
     def admit(self, client: ClientConnection | WebClient, request: Request) -> Exchange:
         """The exchange of a request whose head is whole. Raises `ClientError` if no route takes it."""
@@ -103,15 +122,22 @@ class Door:
         request.peer = client.peer
         if self._marks:
             request.mark = self._marks % number
-            if self._takes_ids:
-                self._take_given_id(request)
+        if self._believes:
+            self._hear(request)
 
-    def _take_given_id(self, request: Request) -> None:
-        assert self.ids is not None
-        given = self.ids.given(request.block)
+    def _hear(self, request: Request) -> None:
+        """Take in what `request` says of its client and of its id, as far as that is believed."""
+        peer = request.peer
+        if isinstance(peer, TrustedPeer):
+            request.peer = peer.client_of(request.block)
+        if self._takes_ids and self.ids is not None:
+            self._take_given_id(request, self.ids)
+
+    def _take_given_id(self, request: Request, ids: RequestIds) -> None:
+        given = ids.given(request.block)
         if given is not None:
             request.take_id(given)
-            request.mark = self.ids.mark(given)
+            request.mark = ids.mark(given)
 
     def drain(self, patience: float) -> None:
         """Close what idles, and keep no connection for another request; a first one has `patience` seconds to come."""

@@ -128,8 +128,10 @@ class Forwarding(Parked, Due):
         if request.noted.upgrade:
             framing += upgrade_block(self.offer)
         if not request.host_value and not request.noted.hosts:
-            return head_after_target(self._host() + self._without_id(request.passed), b"", request.peer.block, framing)
-        onward = head_after_target(self._without_id(request.passed), request.host_value, request.peer.block, framing)
+            block = self._host() + self._without_id(request.passed)
+            return head_after_target(block, request.peer.told(b""), framing)
+        told = request.peer.told(request.host_value)
+        onward = head_after_target(self._without_id(request.passed), told, framing)
         request.onward = onward
         return onward
 
@@ -137,7 +139,7 @@ class Forwarding(Parked, Due):
         """What follows the target, with the module's fields."""
         request = self.request
         framing = self._own_framing() + upgrade_block(self.offer)
-        return head_after_target(self._own_block(), request.host_value, request.peer.block, framing)
+        return head_after_target(self._own_block(), request.peer.told(request.host_value), framing)
 
     def _host(self) -> bytes:
         """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""

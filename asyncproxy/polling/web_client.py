@@ -15,7 +15,8 @@ from zope.interface import implementer
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import ClientError, reason_phrase
 from asyncproxy.exchange.forwarding import make_block, split_block, without_length
-from asyncproxy.exchange.messages import Peer, Request
+from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.polling.http1 import parse_request
 from asyncproxy.polling.responding import refusal
 from asyncproxy.polling.unsent import count_unsent

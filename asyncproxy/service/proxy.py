@@ -15,8 +15,7 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Clock, Surroundings, Tickets
 from asyncproxy.configuration import ConfigurationError, Settings, Upstream, load
-from asyncproxy.configuration.settings import Route, Server
-from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.configuration.settings import Route
 from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.modules.status import Status
@@ -43,6 +42,7 @@ from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
+from asyncproxy.service.furnishing import request_ids, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
@@ -163,6 +163,7 @@ class Proxy(Operated):
             self._ports.go_on()
             for endpoint in self.settings.server.listen:
                 door = self._door(self.flow, self.bindings)
+                door.believe(trust_of(self.settings.server))
                 await self._ports.open_public(self.network, endpoint, door, self.ceiling)
             if self.settings.admin is not None:
                 door = self._door(self.admin_flow, [self._admin_binding()])
@@ -250,9 +251,10 @@ class Proxy(Operated):
     def reload(self, settings: Source | None = None) -> Deferred[Change]:
         """Go on with other settings, or with what the file that it was made from says now; requests notice nothing.
 
-        Routes, modules, upstreams, limits, `max_parked`, `max_queued` and `drain` change; what cannot is told by the
-        `Change` that this fires with. Fails with `ConfigurationError` or `NotStarted`, and then nothing has changed;
-        with `NotReloaded` if the proxy does not run; with ValueError without a file. One reload at a time.
+        Routes, modules, upstreams, limits and those keys of [server] change that are named in `reloading.CHANGEABLE`;
+        what cannot is told by the `Change` that this fires with. Fails with `ConfigurationError` or `NotStarted`, and
+        then nothing has changed; with `NotReloaded` if the proxy does not run; with ValueError without a file. One
+        reload at a time.
         """
         source = self._file if settings is None else settings
         if source is None:
@@ -278,6 +280,7 @@ class Proxy(Operated):
             door.limit(settings.limits)
         for door in self._ports.public_doors:
             door.lead(*ways(bindings))
+            door.believe(trust_of(settings.server))
         upstreams.succeed(self.upstreams)
         self.upstreams = upstreams
         self._retiring.retire(former, bindings)
@@ -378,18 +381,6 @@ class Proxy(Operated):
     def __repr__(self) -> str:
         where = ", ".join(map(address_text, self.addresses)) or "stopped"
         return f"<Proxy {where}>"
-
-
-def request_ids(server: Server) -> RequestIds | None:
-    """How requests' ids are told, by the settings."""
-    name = server.request_id_header
-    return None if name is None else RequestIds(name, trusted=server.trust_request_id)
-
-
-def ticket_limits(settings: Settings) -> TicketLimits:
-    """What is kept of tickets, by the settings."""
-    kept = settings.tickets
-    return TicketLimits(kept.remember, kept.settled, kept.max_remembered, kept.max_settled, kept.value)
 
 
 def _log_unheard(error: BaseException) -> None:

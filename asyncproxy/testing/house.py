@@ -33,8 +33,8 @@ from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, place_of_links, ways
+from asyncproxy.service.furnishing import request_ids, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks
-from asyncproxy.service.proxy import request_ids, ticket_limits
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
 from asyncproxy.testing.stepping import PollingRound, SteppedWorkers
@@ -164,6 +164,7 @@ class House(Operated):
         """Who looks at it; samples are taken when a test calls `onlookers.samples.take`."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, **ways(self.bindings)._asdict())
+        self.door.believe(trust_of(settings.server))
         self.clients: list[FakeClient] = []
 
     # What a lab makes otherwise.

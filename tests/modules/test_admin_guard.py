@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from asyncproxy import Request
-from asyncproxy.exchange.messages import Peer
+from asyncproxy.exchange.peers import Peer
 from asyncproxy.modules.admin_guard import NotAllowed, check_writing
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 8081)

@@ -20,7 +20,7 @@ elif sys.argv[1] == "asyncio" and __name__ == "__main__":
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from asyncproxy import Module, Proxy, Request, Response, sleep
@@ -67,7 +67,7 @@ def settings(*routes: dict[str, Any]) -> dict[str, Any]:
 async def connected(reactor: Any, proxy: Proxy, path: str) -> Client:
     client = Client(path)
     address = proxy.addresses[0]
-    await connectProtocol(HostnameEndpoint(reactor, address.host, address.port), client)
+    await connectProtocol(TCP4ClientEndpoint(reactor, address.host, address.port), client)
     return client
 
 

@@ -120,6 +120,13 @@ class Settings(Module):
         return Response.json([self.region, self.limit, self.names])
 
 
+class Who(Module):
+    """Says who asks, by what, and for which host."""
+
+    def handle(self, request: Request) -> Response:
+        return Response.json([*request.client, request.scheme, request.host])
+
+
 class Sleeper(Module):
     """Sleeps ``?for=`` seconds, parked."""
 

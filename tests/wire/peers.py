@@ -36,13 +36,24 @@ def until(condition: Callable[[], Any], what: str | Callable[[], str] = "", pati
     return value
 
 
-_unused = iter(random.SystemRandom().sample(range(15000, 32000), 17000))
+def ports(worker: str, workers: int) -> list[int]:
+    """In random order, the ports that the worker of that name gives away, which no other of pytest-xdist's does.
+
+    They are outside of what the kernel gives to outgoing connections. `worker` is ``gw0`` for the first.
+    """
+    own = range(15000 + int(worker.removeprefix("gw")), 32000, workers)
+    return random.SystemRandom().sample(own, len(own))
+
+
+_unused = iter(
+    ports(os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, outside of what the kernel gives to outgoing connections.
+    """A port of 127.0.0.1 that nobody listens on.
 
-    None is given twice in one process: whoever was given it may not listen yet.
+    None is given twice in one run: whoever was given it may not listen yet.
     """
     for port in _unused:
         with socket.socket() as probe, contextlib.suppress(OSError):

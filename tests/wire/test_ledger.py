@@ -14,7 +14,8 @@ from tests.wire.peers import Call, Client, Gate, Reply, Upstream, request, until
 from tests.wire.proxies import MODULES, Proxy
 from tests.wire.test_operators import asyncproxy
 
-SERVER = "workers = 2"
+SERVER = 'workers = 2\nstall = "30s"'
+"""No turn of these tests is long enough to be told of as one that does not end."""
 TELL = ("Blocker", "Sleeper", "Generator", "Raises", "Forwarder", "OnThePollingThread")
 
 

@@ -1,0 +1,27 @@
+"""The settings in the words of the rooms: what each is given, made of the tables of a configuration."""
+
+from __future__ import annotations
+
+from asyncproxy.configuration import Settings
+from asyncproxy.configuration.settings import Server
+from asyncproxy.exchange.identity import RequestIds
+from asyncproxy.exchange.networks import Networks
+from asyncproxy.exchange.peers import Trust
+from asyncproxy.exchange.tickets import TicketLimits
+
+
+def request_ids(server: Server) -> RequestIds | None:
+    """How requests' ids are told, by the settings."""
+    name = server.request_id_header
+    return None if name is None else RequestIds(name, trusted=server.trust_request_id)
+
+
+def trust_of(server: Server) -> Trust:
+    """Whom the public listeners believe, and what upstreams are told, by the settings."""
+    return Trust(Networks(server.trusted), server.forwarded)
+
+
+def ticket_limits(settings: Settings) -> TicketLimits:
+    """What is kept of tickets, by the settings."""
+    kept = settings.tickets
+    return TicketLimits(kept.remember, kept.settled, kept.max_remembered, kept.max_settled, kept.value)
