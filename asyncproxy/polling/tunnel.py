@@ -299,6 +299,15 @@ class Tunnel(Due):
         idle = self.exchange.flow.tunnels.idle
         return min(idle, FLUSH) if self._closing else idle
 
+    def statistics(self) -> dict[str, int]:
+        """Bytes ``received`` from its client and ``sent`` to it."""
+        return {"received": self.received, "sent": self.server.count}
+
+    @property
+    def received(self) -> int:
+        """Bytes that its client has sent."""
+        return 0 if self.client is None else self.client.count
+
     # Its end.
 
     def drop(self) -> None:
@@ -374,7 +383,7 @@ class Tunnels:
         """`tunnel` is over."""
         self._deadlines.remove(tunnel)
         self.open.discard(tunnel)
-        self._received += _received(tunnel)
+        self._received += tunnel.received
         self._sent += tunnel.server.count
 
     def statistics(self) -> dict[str, int]:
@@ -384,13 +393,9 @@ class Tunnels:
         return {
             "open": len(self.open),
             "total": self.total,
-            "received": self._received + sum(map(_received, self.open)),
+            "received": self._received + sum(tunnel.received for tunnel in self.open),
             "sent": self._sent + sum(tunnel.server.count for tunnel in self.open),
         }
 
     def __repr__(self) -> str:
         return f"<Tunnels {len(self.open)} open of {self.total}>"
-
-
-def _received(tunnel: Tunnel) -> int:
-    return tunnel.client.count if tunnel.client is not None else 0
