@@ -22,7 +22,7 @@ from zope.interface import implementer
 from asyncproxy.exchange.errors import TunnelIdle, UpstreamError
 from asyncproxy.exchange.lifecycle import SWITCHED
 from asyncproxy.polling.bodies import HIGH_WATER
-from asyncproxy.polling.deadlines import NEVER, Due
+from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.unsent import count_unsent
 
 if TYPE_CHECKING:
@@ -271,19 +271,20 @@ class Tunnel(Due):
         self._verdict = verdict
         if not other.ended:
             other.transport.pauseProducing()
-        self.exchange.flow.tunnels.look(self, 0.0)
+        self.exchange.flow.tunnels.look(self, TICK)
 
     def expired(self) -> None:
         """No byte has come for so long: it is over, unless a peer that is slow has taken some; or it was reset."""
         exchange = self.exchange
         assert exchange is not None
-        if self._verdict is not None:
-            self._verdict()
-            return
         unsent = sum(count_unsent(end.transport) for end in self._ends() if not end.gone)
-        if unsent not in (0, self._unsent):
-            self.heard = self.seconds()
+        settled = unsent in (0, self._unsent)
         self._unsent = unsent
+        if self._verdict is not None:
+            self._verdict() if settled else exchange.flow.tunnels.look(self, TICK)
+            return
+        if not settled:
+            self.heard = self.seconds()
         limit = self.patience
         if self.heard + limit > self.seconds():
             exchange.flow.tunnels.watch(self)

@@ -444,7 +444,7 @@ def test_what_came_before_a_reset_goes_on_before_the_reset(who: str) -> None:
     house.settle()
     assert not other.aborted
     assert other.out.endswith(b"last words")
-    house.advance(0.2)
+    house.advance(0.3)
     assert other.aborted
     assert house.records[0].flag == ("DC" if who == "client" else "UC")
     house.assert_nothing_left()
