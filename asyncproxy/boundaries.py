@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from asyncproxy.exchange.trailers import Trailers
+
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
@@ -114,8 +116,8 @@ class Sink(Protocol):
     def piece(self, data: bytes) -> None:
         """Take `data`; never empty."""
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete, and `trailers` have come behind it; who cannot pass them on drops them."""
 
     def failed(self, error: Exception) -> None:
         """The body is cut: `error` says by whom."""

@@ -90,6 +90,7 @@ def make(module: str, seen: bool = False) -> Any:
     settings = load(
         {
             "server": {"listen": "tcp:0"},
+            "limits": {"requests_per_connection": "off"},
             "route": [{"module": module, "upstream": "http://127.0.0.1:9000"}],
         }
     )

@@ -102,13 +102,24 @@ def test_the_least_there_can_be_has_the_documented_defaults():
         body=2**30,
         spool=2**20,
         pipeline_buffer=65536,
+        fields=100,
+        connections=20000,
+        connections_per_client=None,
+        requests_per_connection=10000,
+        first_request_timeout=60.0,
         head_timeout=60.0,
         keep_alive=75.0,
         body_idle=60.0,
+        body_rate=500,
+        body_rate_grace=20.0,
+        send_timeout=60.0,
+        send_rate=0,
+        linger=2.0,
     )
     assert settings.upstream["a"] == Upstream(
         servers=(Origin("http", "h", 80),),
         connect_timeout=5.0,
+        send_timeout=60.0,
         first_byte_timeout=60.0,
         idle_timeout=60.0,
         total_timeout=None,
@@ -128,11 +139,17 @@ def test_settings_are_frozen():
         msgspec.convert({"head": 1, "hed": 2}, Limits)
 
 
+OFF = dict.fromkeys(
+    ("connections", "connections_per_client", "requests_per_connection", "body_rate", "send_rate", "linger"), "off"
+)
+
+
 def test_off_and_zero_are_off_where_that_makes_sense():
     group = {"servers": ["http://h"], "total_timeout": "off", "idle_timeout": 0, "keep_alive": "off"}
     settings = load(
-        routed({"timeout": 0}, upstream={"a": group}, limits={"body": 0, "keep_alive": "0s", "spool": "off"})
+        routed({"timeout": 0}, upstream={"a": group}, limits={"body": 0, "keep_alive": "0s", "spool": "off", **OFF})
     )
+    assert [getattr(settings.limits, name) or None for name in OFF] == [None] * len(OFF)
     upstream = settings.upstream["a"]
     assert (upstream.total_timeout, upstream.idle_timeout, upstream.keep_alive) == (None, None, 0.0)
     assert (settings.limits.body, settings.limits.keep_alive, settings.limits.spool) == (0, 0.0, 0)
@@ -194,6 +211,15 @@ def test_hosts_and_methods_are_stored_in_one_spelling():
             {"limits": {"head_timeout": False}},
             'limits.head_timeout: False is not a duration; write for example "500ms"',
         ),
+        (
+            {"limits": {"connections": 0}},
+            'limits.connections: 0 is no count; write 1 or more, or "off"',
+        ),
+        (
+            {"limits": {"requests_per_connection": "many"}},
+            'limits.requests_per_connection: "many" is no count; write 1 or more, or "off"',
+        ),
+        ({"limits": {"body_rate": 500}}, 'limits.body_rate: 500 has no unit; write "500B" or "64KiB"'),
         ({"upstream": {"servers": []}}, "upstream: must be tables with a name each; write [upstream.NAME]"),
         ({"upstream": {"a": {}}}, 'upstream.a.servers: is missing; write servers = ["http://127.0.0.1:9000"]'),
         (

@@ -57,6 +57,9 @@ def test_keys_are_told_as_one_would_write_them(reference: Any) -> None:
     assert told["servers"].default is None
     assert told["connect_timeout"].default == '`"5s"`'
     assert told["total_timeout"].default == '`"off"`'
+    limits = {row.key: row for row in reference.rows(settings.Limits)}
+    assert [limits[key].default for key in ("connections", "connections_per_client")] == ["`20000`", '`"off"`']
+    assert [limits[key].default for key in ("body_rate", "send_rate")] == ['`"500B"`', '`"off"`']
     assert (told["max_idle"].takes, told["max_idle"].default) == ("a whole number, 0 or more", "`128`")
 
 

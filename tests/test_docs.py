@@ -54,7 +54,7 @@ def test_every_public_name_is_in_the_reference(package: ModuleType) -> None:
 
 def test_every_key_of_the_access_log_and_every_metric_is_told() -> None:
     page = (ROOT / "docs" / "seeing.md").read_text()
-    line = Record(0.0, "::1", "GET", b"/", 1, 200, 0, 0.0, "/", "m", None, 0, (0.0,) * 6, 0, "id", "", b"")
+    line = Record(0.0, "::1", "GET", b"/", 1, 200, 0, 0.0, "/", "m", None, 0, (0.0,) * 6, 0, "id", "", "", b"")
     figures = Lab({"route": [{"module": "status"}]}).metrics().decode()
     names = re.findall(r"^# TYPE asyncproxy_(\w+)", figures, re.MULTILINE)
     assert len(names) > 10

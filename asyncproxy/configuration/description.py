@@ -104,6 +104,10 @@ def said(kind: Any, value: Any) -> str:
         return duration_text(value) if value else "off"
     if read in (values.some_bytes, values.bytes_or_zero):
         return size_text(value) if value else "no limit" if read is values.bytes_or_zero else "0B"
+    if read is values.rate:
+        return size_text(value) if value else "off"
+    if read is values.count_or_none:
+        return "off" if value is None else str(value)
     if read is values.keys:
         return f"{len(value)}, not shown" if value else "none"
     return str(value)

@@ -18,7 +18,9 @@ SecondsOrNone = Annotated[float | None, read_by(values.lasting_or_none)]
 SecondsOrZero = Annotated[float, read_by(values.lasting_or_zero)]
 Bytes = Annotated[int, read_by(values.some_bytes)]
 BytesOrZero = Annotated[int, read_by(values.bytes_or_zero)]
+Rate = Annotated[int, read_by(values.rate)]
 Count = Annotated[int, Meta(ge=1)]
+CountOrNone = Annotated[int | None, read_by(values.count_or_none)]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,18 +80,45 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The longest request line; beyond, 414."""
     head: Bytes = 64 * 1024
     """The longest head, request line and header fields together; beyond, 431."""
+    fields: Count = 100
+    """The most header fields of a request; beyond, 431."""
     body: BytesOrZero = 1024**3
     """The longest body of any request; beyond, 413. ``"off"`` is no limit."""
     spool: BytesOrZero = 1024**2
     """A body that is collected for a module is kept in memory up to this, and in a temporary file beyond."""
     pipeline_buffer: Bytes = 64 * 1024
     """How much of a client's next requests is read ahead while one is being answered."""
+    connections: CountOrNone = 20000
+    """Connections of clients at once, those of all listeners but the admin's together. When there are so many, no more
+    are accepted until a fourth has gone: new ones wait in the kernel's line. ``"off"`` is no limit."""
+    connections_per_client: CountOrNone = None
+    """Connections at once of one client's address. Beyond, a new one is answered 503 and closed at once. Clients behind
+    one router, or another proxy, share an address."""
+    requests_per_connection: CountOrNone = 10000
+    """After so many requests a connection is closed, and its last answer says so; ``"off"`` is no limit."""
+    first_request_timeout: Seconds = 60.0
+    """From the accept of a connection to the first byte of its first request; beyond, it is closed without a word."""
     head_timeout: Seconds = 60.0
     """From a head's first byte to its end; beyond, 408."""
     keep_alive: SecondsOrZero = 75.0
     """How long an idle client connection is kept; ``"off"`` keeps none."""
     body_idle: Seconds = 60.0
     """How long nothing of an announced body may arrive; beyond, 408."""
+    body_rate: Rate = 500
+    """How much of an announced body has to arrive each second, on average: a client has ``body_rate_grace`` to begin
+    with, each ``body_rate`` that arrives gives it a second more, up to ``body_idle`` in store, and when all of it is
+    used up it gets 408. Time in which we do not read, because whoever takes the body is slower, does not count."""
+    body_rate_grace: Seconds = 20.0
+    """How long a client may be slower than ``body_rate`` or ``send_rate`` to begin with."""
+    send_timeout: Seconds = 60.0
+    """How long a client may take nothing of what waits for it; beyond, its connection is cut."""
+    send_rate: Rate = 0
+    """How much of what waits for it a client has to take each second, on average, reckoned as ``body_rate``; beyond,
+    its connection is cut. Only time in which more waits than a buffer holds counts. It is off by default: clients may
+    be slow, and a slow one holds no more than its buffer."""
+    linger: SecondsOrZero = 2.0
+    """How long what a client still sends is read and dropped after it was refused, so that it gets to see the answer
+    (RFC 9112 section 9.6); ``"off"`` closes at once."""
     tunnel_idle: SecondsOrNone = 3600.0
     """How long no byte may pass either way after an upgrade, such as to WebSocket; ``"off"`` is no limit."""
 
@@ -131,6 +160,8 @@ class Upstream(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a client that waits for ``100 Continue`` waits for the server's word; then it is told to go on.
 
     ``"off"`` tells it at once, and the server hears of no Expect."""
+    send_timeout: SecondsOrNone = 60.0
+    """How long a server may take nothing of a request's body; beyond, 504."""
     first_byte_timeout: SecondsOrNone = 60.0
     """From the request to the first byte of its reply."""
     idle_timeout: SecondsOrNone = 60.0

@@ -60,6 +60,20 @@ def bytes_or_zero(value: object) -> int:
     return 0 if _is_off(value) else size(value)
 
 
+def rate(value: object) -> int:
+    """Bytes a second, or 0 for ``"off"`` and 0."""
+    return bytes_or_zero(value)
+
+
+def count_or_none(value: object) -> int | None:
+    """A count, or None for ``"off"``."""
+    if value == "off":
+        return None
+    if type(value) is not int or value < 1:
+        raise ValueError(f'{shown(value)} is no count; write 1 or more, or "off"')
+    return value
+
+
 def endpoints(value: object) -> tuple[str, ...]:
     """Twisted endpoint strings, one or more."""
     return tuple(endpoint(one) for one in _some(value, f'"{ENDPOINT}"'))

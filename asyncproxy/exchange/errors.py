@@ -13,20 +13,27 @@ class ProxyError(Exception):
     """An exchange ends early for a reason that has a status and words of its own."""
 
     status = 500
+    fields: list[tuple[bytes, bytes]] | None = None
+    """Header fields that go with the answer, such as Allow."""
+    detail = ""
+    """For the log: the key of the limit or time-out that was reached, as ``limits.body``, or an upstream's `why`."""
 
-    def __init__(self, words: str = "") -> None:
+    def __init__(self, words: str = "", detail: str = "") -> None:
         super().__init__(words)
         self.words = words
+        if detail:
+            self.detail = detail
 
 
 class ClientError(ProxyError):
     """The client broke a rule: `status` is 4xx, 501 or 505. Its connection closes after the reply."""
 
-    def __init__(self, status: int, words: str, fields: list[tuple[bytes, bytes]] | None = None) -> None:
-        super().__init__(words)
+    def __init__(
+        self, status: int, words: str, fields: list[tuple[bytes, bytes]] | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(words, detail)
         self.status = status
         self.fields = fields
-        """Header fields that go with the answer, such as Allow."""
 
 
 class ClientGone(ProxyError):
@@ -34,8 +41,12 @@ class ClientGone(ProxyError):
 
     status = 499
 
-    def __init__(self, words: str = "the client closed its connection") -> None:
-        super().__init__(words)
+    def __init__(self, words: str = "the client closed its connection", detail: str = "") -> None:
+        super().__init__(words, detail)
+
+
+class ClientStalled(ClientGone):
+    """The client took too little of its answer, so its connection was cut. Modules hear that it is gone."""
 
 
 class Draining(ClientGone):
@@ -69,8 +80,8 @@ class ParkTimeout(ProxyError):
 
     status = 504
 
-    def __init__(self, words: str = "what the request waited for did not come in time") -> None:
-        super().__init__(words)
+    def __init__(self, words: str = "what the request waited for did not come in time", detail: str = "") -> None:
+        super().__init__(words, detail)
 
 
 class TunnelIdle(ProxyError):
@@ -93,12 +104,12 @@ class UpstreamError(ProxyError):
     """A forward or fetch failed.
 
     `why` is one word, or two joined by a colon: ``refused``, ``reset``, ``bad``, ``unresolved``, ``full``, or
-    ``timeout:connect``, ``timeout:first-byte``, ``timeout:idle``, ``timeout:total``. Uncaught, the client gets
-    504 for a time-out, 503 for ``full``, else 502. `server` names the server, for the log.
+    ``timeout:connect``, ``timeout:send``, ``timeout:first-byte``, ``timeout:idle``, ``timeout:total``. Uncaught, the
+    client gets 504 for a time-out, 503 for ``full``, else 502. `server` names the server, for the log.
     """
 
     def __init__(self, why: str, words: str, server: str = "") -> None:
-        super().__init__(words)
+        super().__init__(words, why)
         self.why = why
         self.server = server
         self.status = 504 if why.startswith("timeout") else 503 if why == "full" else 502

@@ -23,6 +23,7 @@ class Flag(NamedTuple):
 
 
 TABLE: Final = (
+    Flag("CS", "ClientStalled", (), "cut: the client took too little of its answer"),
     Flag("DC", "ClientGone", (), "the client left before its answer was out"),
     Flag("DR", "Draining", (), "cut when the proxy stopped"),
     Flag("OC", "Cancelled", (), "an operator cancelled it"),
@@ -36,11 +37,12 @@ TABLE: Final = (
     Flag("UPE", "UpstreamError", ("bad",), "the upstream broke HTTP's rules"),
     Flag("UT", "UpstreamError", (), "the upstream took too long"),
     Flag("NR", "ClientError", ("404", "405"), "no route takes this host, path and method"),
+    Flag("CT", "ClientError", ("408",), "the client was too slow with its request"),
     Flag("DPE", "ClientError", (), "the client broke HTTP's rules or a limit"),
     Flag("MC", "ModuleError", (), "the module broke its contract"),
     Flag("ME", "BaseException", (), "the module raised an exception"),
 )
-"""Read from the top; the rows that are not Envoy's are DR, OC, MC and ME."""
+"""Read from the top; the rows that are not Envoy's are CS, CT, DR, OC, MC and ME."""
 
 MEANINGS: Final = {flag.code: flag.meaning for flag in TABLE}
 

@@ -13,7 +13,7 @@ from typing import Final
 from asyncproxy.exchange.headers import RawHeaders
 
 HOP_BY_HOP: Final = (
-    *("connection", "keep[-_]alive", "proxy[-_][^:\r]*", "te", "trailer", "transfer[-_]encoding", "upgrade"),
+    *("connection", "keep[-_]alive", "proxy[-_][^:\r]*", "te", "transfer[-_]encoding", "upgrade"),
     *("http2[-_]settings", "content_length", "expect", "x[-_]forwarded[-_][^:\r]*", "forwarded"),
 )
 """What ends at this hop: the hop-by-hop fields, Expect, which each hop answers, and what only trusted peers may say.
@@ -28,6 +28,8 @@ _NOTED: Final = re.compile(
 _ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP_BY_HOP)}):)[^\r]*".encode())
 _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 
+TAKES_TRAILERS: Final = b"\r\nTE: trailers\r\nConnection: TE"
+"""What tells the next hop that trailers are welcome, as its sender has told us (RFC 9110 section 10.1.4)."""
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
 EXPECT: Final = b"\r\nExpect: 100-continue"
 VIA: Final = b"\r\nVia: 1.1 asyncproxy"
@@ -82,11 +84,11 @@ class Noted:
     Connection names.
     """
 
-    __slots__ = ("connection", "expect", "hosts", "transfer", "upgrade")
+    __slots__ = ("connection", "expect", "hosts", "te", "transfer", "upgrade")
 
     def __init__(self, fields: Fields | None = None, found: list[tuple[bytes, bytes]] | None = None) -> None:
         self.hosts = 0
-        self.connection = self.transfer = self.expect = self.upgrade = b""
+        self.connection = self.transfer = self.expect = self.te = self.upgrade = b""
         if fields is not None and found is not None:
             ends_here = [self._take(fields, name.lower(), value.rstrip(b" \t")) for name, value in found]
             if any(ends_here):
@@ -109,6 +111,8 @@ class Noted:
             self.transfer = _joined(self.transfer, value.lower())
         elif key == b"expect":
             self.expect = _joined(self.expect, value.lower())
+        elif key == b"te":
+            self.te = _joined(self.te, value.lower())
         elif key == b"upgrade":
             self.upgrade = _joined(self.upgrade, value)
         return True
@@ -138,15 +142,20 @@ _ORDINARY: Final = frozenset((b"", b"keep-alive", b"close"))
 
 
 def _drop_named(fields: Fields, connection: bytes) -> None:
-    named = {option.strip(b" \t") for option in connection.split(b",")} - {b"host", b"content-length"}
+    named = members(connection) - {b"host", b"content-length"}
     fields.passed = make_block([field for field in split_block(fields.passed) if field[0].lower() not in named])
+
+
+def members(value: bytes) -> set[bytes]:
+    """The members of a list, such as the options of a Connection field (RFC 9110 section 5.6.1)."""
+    return {member.strip(b" \t") for member in value.split(b",")}
 
 
 def keeps_alive(connection: bytes, minor: int) -> bool:
     """Whether a message of HTTP/1.`minor` with these Connection options leaves its connection open."""
     if connection in _ORDINARY:
         return connection != b"close" and (minor == 1 or connection == b"keep-alive")
-    options = {option.strip(b" \t") for option in connection.split(b",")}
+    options = members(connection)
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 

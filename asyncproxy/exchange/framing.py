@@ -1,22 +1,22 @@
 """Where a body ends (RFC 9112 sections 6 and 7): by its length, by its last chunk, or with its connection.
 
-The rule: heads go through llhttp, bodies are framed here. So a body with a length passes without a copy, and what
-follows a message is known to the byte, which is what smuggling lives off. Anything that is not exactly the grammar
+The rule: heads are read in `polling.http1`, bodies are framed here. So a body with a length passes without a copy, and
+what follows a message is known to the byte, which is what smuggling lives off. Anything that is not exactly the grammar
 raises `FramingError`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
-from asyncproxy.exchange.trailers import left_out_of_trailers, refused_in_trailers
+from asyncproxy.exchange.grammar import TOKEN, fault_of, is_field
+from asyncproxy.exchange.headers import RawHeaders
+from asyncproxy.exchange.trailers import Trailers, left_out_of_trailers, refused_in_trailers
 
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-_EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)*+)" % _EXTENSION)
-_TRAILER: Final = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*+" % _TOKEN)
 SIZE_LINE_LIMIT: Final = 256
 EXTENSIONS_LIMIT: Final = 16 * 1024
 """Bytes of chunk extensions in one body: nothing comes of them but work (RFC 9112 section 7.1.1)."""
@@ -31,6 +31,7 @@ class LengthBody:
     """A body of a length told beforehand."""
 
     __slots__ = ("done", "left", "surplus")
+    trailers: ClassVar[RawHeaders] = []
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -54,6 +55,7 @@ class UntilClose:
     """A reply's body that lasts until its connection ends."""
 
     __slots__ = ()
+    trailers: ClassVar[RawHeaders] = []
     done: Final = False
     surplus: Final = b""
 
@@ -71,7 +73,7 @@ class ChunkedBody:
         self._buffer = b""
         self._left = 0  # of the current chunk, its CRLF included; -1 among the trailers
         self._extension_bytes = self._trailer_bytes = 0
-        self.trailers: list[tuple[bytes, bytes]] = []
+        self.trailers: RawHeaders = []
         self.done = False
         self.surplus = b""
 
@@ -145,8 +147,8 @@ class ChunkedBody:
         self._trailer_bytes += len(line) + 2
         if self._trailer_bytes > TRAILERS_LIMIT:
             raise FramingError("the trailers are too long")
-        if not _TRAILER.fullmatch(line):
-            raise FramingError("a trailer is no header field")
+        if not is_field(line):
+            raise FramingError(f"{fault_of(line)} among the trailers")
         name, _, value = line.partition(b":")
         if refused_in_trailers(name):
             raise FramingError(f"{name.decode('ascii')} cannot be said in a trailer")
@@ -157,6 +159,11 @@ class ChunkedBody:
 def chunk(piece: bytes) -> bytes:
     """`piece` as one chunk."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def last_chunk(trailers: Trailers) -> bytes:
+    """The end of a body in chunks, and `trailers`."""
+    return b"0" + b"".join(b"\r\n%b: %b" % field for field in trailers) + b"\r\n\r\n"
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"

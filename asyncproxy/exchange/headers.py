@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 RawHeaders = list[tuple[bytes, bytes]]
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -129,3 +129,7 @@ class Headers:
     def _check_thawed(self) -> None:
         if self._frozen:
             raise TypeError("a request's headers are read-only; pass headers= to forward() to send others")
+
+
+NO_FIELDS: Final = Headers.received([], frozen=True)
+"""None, read-only."""

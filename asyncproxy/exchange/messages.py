@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
 from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
-from asyncproxy.exchange.headers import Headers, HeaderSource
+from asyncproxy.exchange.headers import NO_FIELDS, Headers, HeaderSource, RawHeaders
 from asyncproxy.exchange.peers import Peer
 from asyncproxy.exchange.waits import BodyPiece, Fetch, Forward
 
@@ -80,6 +80,7 @@ class Request(Fields):
         "route",
         "stream",
         "target",
+        "trailers",
     )
 
     def __init__(self, method: str, target: bytes, block: bytes | None = None) -> None:
@@ -102,6 +103,11 @@ class Request(Fields):
         self.number = 0
         self.mark = b""
         """The field that tells `id` to the upstream and to the client; empty if it is not told."""
+        self.trailers = NO_FIELDS
+        """The fields that came behind a body in chunks, read-only; none before the body is through.
+
+        Those that would change what the message means are not among them (RFC 9110 section 6.5.1).
+        """
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
         self.onward: bytes | None = None
@@ -159,6 +165,10 @@ class Request(Fields):
         if self._headers is None:
             self._headers = Headers.received(self.raw_fields, frozen=True)
         return self._headers
+
+    def take_trailers(self, trailers: RawHeaders) -> None:
+        """`trailers` have come."""
+        self.trailers = Headers.received(trailers, frozen=True)
 
     @property
     def http_version(self) -> str:

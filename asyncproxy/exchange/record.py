@@ -57,6 +57,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     id: str
     flag: str
     """Why it ended as it did, see `flags`; empty for an ordinary answer."""
+    detail: str
+    """Which limit or time-out it was, by its key, or an upstream's `why`; empty if none."""
     block: bytes
     """The request's fields, by way of `kept`: Referer and User-Agent are read from it when the line is made."""
 
@@ -110,6 +112,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
     parks: int
     id: str
     flag: str
+    detail: str
     referer: str
     user_agent: str
 
@@ -150,6 +153,7 @@ def json_line(record: Record) -> bytes:
         record.parks,
         record.id,
         record.flag,
+        record.detail,
         referer,
         agent,
     )

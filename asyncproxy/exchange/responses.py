@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
 from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
-from asyncproxy.exchange.headers import Headers, HeaderSource, encode_field
+from asyncproxy.exchange.headers import NO_FIELDS, Headers, HeaderSource, RawHeaders, encode_field
 from asyncproxy.exchange.messages import Body
 from asyncproxy.exchange.waits import BodyPiece
 
@@ -87,6 +87,7 @@ class Reply(Response, Fields):
         "own_body",
         "own_headers",
         "stream",
+        "trailers",
     )
 
     def __init__(self, status: int, block: bytes | None = None) -> None:
@@ -101,10 +102,16 @@ class Reply(Response, Fields):
         """The polling thread's: the body as it arrives, or bytes if it came with the head."""
         self.own_headers: Headers | None = None
         """The fields, once a module has looked at them and so may have changed them."""
+        self.trailers = NO_FIELDS
+        """The fields that came behind a body in chunks, read-only; none before the body is through."""
         self.own_body: ResponseBody | None = None
         """What a module put in the place of the upstream's body."""
         if block is not None:
             self.sift(block)
+
+    def take_trailers(self, trailers: RawHeaders) -> None:
+        """`trailers` have come."""
+        self.trailers = Headers.received(trailers, frozen=True)
 
     def again(self) -> Reply:
         """Another reply with the same head, its body's length told."""
@@ -115,6 +122,14 @@ class Reply(Response, Fields):
         reply.host_value = self.host_value
         reply.length_value = self.length_value
         reply.noted = self.noted
+        return reply
+
+    def passing(self, block: bytes) -> Reply:
+        """This reply, on its way, with `block` as what is passed on of its fields; its server's may come again."""
+        reply = self.again()
+        reply.minor, reply.keep_alive, reply.bodiless = self.minor, self.keep_alive, self.bodiless
+        reply.stream = self.stream
+        reply.passed = block
         return reply
 
     @property

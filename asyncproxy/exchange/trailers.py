@@ -1,4 +1,4 @@
-"""Which fields may stand in a trailer section (RFC 9110 section 6.5.1).
+"""Which fields may stand in a trailer section, and which of them go on to the next hop (RFC 9110 section 6.5.1).
 
 The rule: what frames or routes a message, or says who its sender is, decides before the body is read. Whoever says it
 behind the body wants two readers to understand two messages: that is refused, in underscores too, which CGI takes for
@@ -8,7 +8,14 @@ dashes. Other fields that are of no use so late are left out. What is neither, a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
+
+from asyncproxy.exchange.forwarding import make_block, members, split_block
+from asyncproxy.exchange.headers import RawHeaders
+from asyncproxy.exchange.identity import RequestIds
+
+Trailers = Sequence[tuple[bytes, bytes]]
 
 _REFUSED: Final = (
     *("transfer-encoding", "content-length", "connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings"),
@@ -38,3 +45,10 @@ def refused_in_trailers(name: bytes) -> bool:
 def left_out_of_trailers(name: bytes) -> bool:
     """Whether a field of this name is dropped when it comes behind a body."""
     return _IS_LEFT_OUT.fullmatch(name) is not None
+
+
+def passed_trailers(trailers: Trailers, connection: bytes, ids: RequestIds | None) -> RawHeaders:
+    """What goes on of `trailers`: nothing that the head's Connection has named, nor what `ids` alone may say."""
+    named = members(connection)
+    kept = [field for field in trailers if field[0].lower() not in named]
+    return kept if ids is None else split_block(ids.without(make_block(kept)))

@@ -10,48 +10,40 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncproxy.exchange.errors import ClientError, ClientGone
-from asyncproxy.exchange.framing import FramingError, UntilClose
+from asyncproxy.exchange.errors import ClientError, ClientGone, ClientStalled, ProxyError
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.peers import Peer
-from asyncproxy.polling.answering import Answering
-from asyncproxy.polling.bodies import BodyStream
+from asyncproxy.exchange.upgrading import SWITCHING
 from asyncproxy.polling.deadlines import NEVER, TICK
-from asyncproxy.polling.http1 import Framing, KnownRequest, check_beginning, parse_request, request_framing
-from asyncproxy.polling.unsent import count_unsent
+from asyncproxy.polling.failures import blame
+from asyncproxy.polling.http1 import KnownRequest, check_beginning, parse_request
+from asyncproxy.polling.pace import Outflow
+from asyncproxy.polling.receiving import DROPPED, Receiving
+from asyncproxy.polling.unsent import count_unsent, count_untaken
 
 if TYPE_CHECKING:
     from asyncproxy.polling.listening import Door
-
-LINGER: Final = 2.0
-"""Seconds that a refused body is read and dropped, so that its client gets to see the answer (RFC 9112 section 9.6)."""
-FLUSH: Final = 60.0
-"""Seconds in which a client has to take something of what is left when its connection is to be closed."""
+    from asyncproxy.polling.tunnel import Tunnel
 
 _CR: Final = 13
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_DROPPED: Final = UntilClose()
-"""The framing of a body that broke a rule: whatever comes is dropped until the connection ends."""
 _IDLE, _HEAD, _BUSY, _CLOSING = range(4)
 _NO_REQUEST: Final = Request("GET", b"/")
 _NO_PEER: Final = Peer()
 
 
-class ClientConnection(Answering):
+class ClientConnection(Receiving):
     """One connection of a client: a plain Twisted protocol, and the `Client` of its exchanges."""
 
     __slots__ = (
-        "_body",
-        "_body_size",
         "_known",
-        "_left",
         "_looping",
+        "_number",
+        "_outflow",
         "_paused",
         "_phase",
         "_slot",
         "due",
-        "peer",
     )
 
     def __init__(self, door: Door) -> None:
@@ -62,15 +54,16 @@ class ClientConnection(Answering):
         self.peer = _NO_PEER
         self._phase = _IDLE
         self._known: KnownRequest | None = None
+        self._number = 0
+        """Of the latest request, from 1."""
         self._buffer = b""
-        """Bytes of heads that are not read yet."""
-        self._framing = self._producer = None
-        self._body: BodyStream | None = None
+        self._framing = self._producer = self._body = self._pace = None
         self._body_size = 0
+        self._outflow: Outflow | None = None
+        """Who watches that the client takes its answers, once it has been slow."""
         self._full = False
         self._looping = False
         self._paused = False
-        self._left = 0  # bytes not taken when last looked at, once the connection is to be closed
         self._continues = False
         self._chunked = False
         self.status = 0
@@ -83,8 +76,11 @@ class ClientConnection(Answering):
         self.transport = transport
         self.meet(self.door.peer_of(transport.getPeer()))
         transport.registerProducer(self, True)
-        self.door.connections.add(self)
-        self.door.deadlines.set(self, self.door.limits.head_timeout)
+        door = self.door
+        door.connections.add(self)
+        door.deadlines.set(self, door.limits.first_request_timeout)
+        if door.crowd is not None and (error := door.crowd.come(self, self.peer.address)) is not None:
+            self._refuse_alone(error)
 
     def meet(self, peer: Peer) -> None:
         """From now on `peer` is who is at the other end; what is known of its requests may be told otherwise."""
@@ -112,8 +108,13 @@ class ClientConnection(Answering):
 
     def connectionLost(self, reason: Any) -> None:
         """Called by the transport, once."""
-        self.door.deadlines.remove(self)
-        self.door.connections.discard(self)
+        door = self.door
+        door.deadlines.remove(self)
+        door.connections.discard(self)
+        if door.crowd is not None:
+            door.crowd.leave(self)
+        if self._outflow is not None:
+            self._outflow.stop()
         self._closing()
         self._framing = self._producer = None
         body, self._body = self._body, None
@@ -126,16 +127,19 @@ class ClientConnection(Answering):
     def expired(self) -> None:
         """A deadline passed: idle for too long, a head or a body that does not come, or a close that hangs."""
         if self._phase == _CLOSING:
-            before, self._left = self._left, count_unsent(self.transport)
-            if self._left in (0, before):
+            if count_untaken(self.transport):  # slow, but perhaps it takes what is left
+                self._watch().behind()
+            else:
                 self.transport.abortConnection()
-            else:  # slow, but it takes what is left
-                self.door.deadlines.set(self, FLUSH)
         elif self._framing is not None:
-            self._body_broke(ClientError(408, "the request's body stopped coming"))
-        elif self._buffer and self.exchange is None:
-            self._refuse_alone(ClientError(408, "the request's head did not come in time"))
+            self._body_broke(self._body_late())
+        elif self._phase == _HEAD:
+            words = f"the request's head did not come within {self.door.limits.head_timeout:g} s"
+            self._refuse_alone(ClientError(408, words, detail="limits.head_timeout"))
         elif self.exchange is None:
+            if self.request is _NO_REQUEST:
+                words = f"sent no request within {self.door.limits.first_request_timeout:g} s"
+                self.door.reached.note(self.peer.address, ProxyError(words, "limits.first_request_timeout"))
             self._close()
 
     def drain(self, patience: float) -> None:
@@ -184,6 +188,7 @@ class ClientConnection(Answering):
             return
         self._phase = _BUSY
         self.due = NEVER
+        self._number += 1
         known = self._known
         request = None if known is None else known.again(data, limits.request_line)
         try:
@@ -192,6 +197,8 @@ class ClientConnection(Answering):
                 if request.length != 0:
                     self._expect_body(request)
             self.request = request
+            if self._number >= self.door.last_number:
+                request.keep_alive = False
             self.exchange = exchange = self.door.admit(self, request)
         except ClientError as error:
             self._refuse_alone(error, request)
@@ -203,24 +210,14 @@ class ClientConnection(Answering):
 
     def _parse(self, head: bytes) -> Request:
         """Read a head that is new to this connection; from the second on, the next may be like it."""
-        request = parse_request(head, self.door.limits.request_line)
+        limits = self.door.limits
+        if head.count(b"\r\n") - 2 > limits.fields:
+            words = f"the request has more than {limits.fields} header fields"
+            raise ClientError(431, words, detail="limits.fields")
+        request = parse_request(head, limits.request_line)
         if self.request is not _NO_REQUEST and KnownRequest.repeats(request):
             self._known = KnownRequest(request)
         return request
-
-    def _expect_body(self, request: Request) -> None:
-        """A body follows. Raises `ClientError` if it is told to be too long."""
-        limit = self.door.limits.body
-        if limit and request.length is not None and request.length > limit:
-            raise ClientError(413, f"the request's body is longer than {limit} bytes")
-        self._framing = request_framing(request)
-        self._body_size = 0
-        self._body = request.stream = BodyStream(self)
-        self._continues = request.expects_continue
-        if request.expects_continue:
-            self._body.pause()
-        else:
-            self.door.deadlines.set(self, self.door.limits.body_idle)
 
     def _await_head(self, data: bytes) -> None:
         """The head is not whole yet, or is too long."""
@@ -234,85 +231,16 @@ class ClientConnection(Answering):
             self._phase = _HEAD
             self.door.deadlines.set(self, limits.head_timeout)
 
-    def _take_body(self, data: bytes) -> None:
-        """Bytes of the request's body."""
-        framing, body = self._framing, self._body
-        assert framing is not None
-        if framing is _DROPPED:
-            return
-        if self._continues and body is not None:  # the client does not wait for 100 Continue
-            self._continues = False
-            body.resume()
-        try:
-            piece = framing.feed(data)
-            self._body_size += len(piece)
-            if 0 < self.door.limits.body < self._body_size:
-                raise ClientError(413, f"the request's body is longer than {self.door.limits.body} bytes")
-        except FramingError as why:
-            self._body_broke(ClientError(400, f"malformed body: {why}"))
-        except ClientError as error:
-            self._body_broke(error)
-        else:
-            self._pass_body(framing, body, piece)
-
-    def _pass_body(self, framing: Framing, body: BodyStream | None, piece: bytes) -> None:
-        """Hand `piece` to whoever takes the body; after the last one the connection is free for what comes next."""
-        if framing.done:
-            self._framing = self._body = None
-            self._buffer = framing.surplus
-            if body is not None:
-                body.let_go()
-            self.due = NEVER
-        else:
-            self.door.deadlines.set(self, self.door.limits.body_idle)
-        if body is not None:
-            if piece:
-                body.feed(piece)
-            if framing.done:
-                body.end()
-
-    def _body_broke(self, error: ClientError) -> None:
-        """The request's body breaks a rule: whoever takes it hears so; nothing after it is read as a request."""
-        self.request.keep_alive = False
-        self._framing = _DROPPED
-        self._buffer = b""
-        self.due = NEVER
-        body, self._body = self._body, None
-        if body is not None:
-            body.fail(error)
-
-    # As the source of the request's body.
-
-    def pause(self) -> None:
-        """Whoever takes the body is slow."""
-        if not self._continues and self._phase == _BUSY:
-            self.due = NEVER
-            self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """The body is wanted, or wanted again."""
-        if self._phase != _BUSY:
-            return
-        if self._framing is not None:
-            self.door.deadlines.set(self, self.door.limits.body_idle)
-        if self._continues:
-            self._continues = False
-            self.transport.write(_CONTINUE)
-        self.transport.resumeProducing()
-
-    def drop(self) -> None:
-        """Nobody wants the rest of the body: it is read to its end and dropped."""
-        self._body = None
-
     # Between requests.
 
-    def _refuse_alone(self, error: ClientError, request: Request | None = None) -> None:
+    def _refuse_alone(self, error: ProxyError, request: Request | None = None) -> None:
         """Refuse what did not become an exchange; after a broken rule nothing more is read as a request.
 
         Its `request`, as far as it could be read, is what the access log tells.
         """
         if error.status not in (404, 405):
-            self._framing = _DROPPED
+            self._framing = DROPPED
+        self.door.reached.note(self.peer.address, error)
         request = request or Request("-", b"-", b"")
         if not request.number:
             self.door.name(self, request)
@@ -361,14 +289,54 @@ class ClientConnection(Answering):
     def pauseProducing(self) -> None:
         """The client takes its responses more slowly than they come."""
         super().pauseProducing()
+        self._watch().behind()
         if self._phase in (_IDLE, _HEAD):
             self._hold()
 
     def resumeProducing(self) -> None:
         """The client keeps up again."""
         super().resumeProducing()
+        if self._outflow is not None:
+            self._outflow.keeps_up()
         if self._phase in (_IDLE, _HEAD):
             self._hear_on()
+
+    def _is_busy(self) -> bool:
+        return self._phase == _BUSY
+
+    # As the sender that an outflow watches.
+
+    def _watch(self) -> Outflow:
+        """Who watches that the client takes its answers."""
+        outflow = self._outflow
+        if outflow is None:
+            self._outflow = outflow = Outflow(self, self.door.deadlines)
+        return outflow
+
+    def patience(self) -> tuple[float, int, float]:
+        """See `pace.Sender`."""
+        limits = self.door.limits
+        return limits.send_timeout, limits.send_rate, limits.body_rate_grace
+
+    def stalled(self, why: str, words: str) -> None:
+        """The client does not take its answers: it is cut."""
+        error = ClientStalled(f"the client {words}", f"limits.{why}")
+        self.door.reached.note(self.peer.address, error)
+        if self.exchange is not None:
+            blame(self.exchange, error)
+        self.transport.abortConnection()
+
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""
+        self.inform(SWITCHING, block + self.request.mark)
+        self.status, self.sent = SWITCHING, 0
+        self.door.deadlines.remove(self)
+        if self._outflow is not None:
+            self._outflow.stop()
+        early, self._buffer = self._buffer, b""
+        tunnel.open(self, early)
+
+    # The end.
 
     def _closing(self) -> None:
         """Nothing more is read as a request."""
@@ -378,16 +346,21 @@ class ClientConnection(Answering):
     def _close(self) -> None:
         """Close once everything is written."""
         self._closing()
-        self.door.deadlines.set(self, FLUSH)
+        self.door.deadlines.set(self, self.door.limits.send_timeout)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        self._left = count_unsent(self.transport)
+        if count_unsent(self.transport):
+            self._watch().behind()
 
     def _linger(self) -> None:
         """End our side, and drop what the client still sends, or its kernel would throw our answer away."""
-        self._closing()
+        linger = self.door.limits.linger
         self._framing = self._body = None
-        self.door.deadlines.set(self, LINGER)
+        if not linger:
+            self._close()
+            return
+        self._closing()
+        self.door.deadlines.set(self, linger)
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
         self.transport.resumeProducing()

@@ -14,9 +14,10 @@ from zope.interface import implementer
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import reason_phrase
 from asyncproxy.exchange.forwarding import make_block, without_length
-from asyncproxy.exchange.framing import LAST_CHUNK, chunk
+from asyncproxy.exchange.framing import LAST_CHUNK, chunk, last_chunk
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.polling.deadlines import Due
 from asyncproxy.polling.http1 import Framing
 from asyncproxy.polling.responding import refusal
@@ -25,7 +26,6 @@ from asyncproxy.polling.unsent import count_unsent
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.listening import Door
-    from asyncproxy.polling.tunnel import Tunnel
 
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
@@ -115,10 +115,10 @@ class Answering(Due):
         if self._full and self._producer is not None:
             self._producer.pause()
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete; only chunks have room for `trailers` (RFC 9112 section 7.1.2)."""
         if self._chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
         self._done()
 
     def failed(self, error: Exception) -> None:
@@ -150,14 +150,6 @@ class Answering(Due):
         if status == 100:
             self._continues = False
         self.transport.write(b"%b%b\r\n\r\n" % (_STATUS_LINES[status], block))
-
-    def switch(self, block: bytes, tunnel: Tunnel) -> None:
-        """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""
-        self.status, self.sent = 101, 0
-        self.door.deadlines.remove(self)
-        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[101], block, self.request.mark))
-        early, self._buffer = self._buffer, b""
-        tunnel.open(self, early)
 
     @property
     def behind(self) -> bool:

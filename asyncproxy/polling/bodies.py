@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from asyncproxy.boundaries import Sink, Source
+from asyncproxy.exchange.trailers import Trailers
 
 HIGH_WATER = 64 * 1024
 """Bytes kept for a sink that is not there yet before the source is paused."""
@@ -33,6 +34,7 @@ class BodyStream:
         "limit",
         "source",
         "taken",
+        "trailers",
     )
 
     def __init__(self, source: Source | None = None, limit: int = HIGH_WATER) -> None:
@@ -40,6 +42,8 @@ class BodyStream:
         self.limit = limit
         self.ended = False
         self.error: Exception | None = None
+        self.trailers: Trailers = ()
+        """What came behind it."""
         self.taken = False
         """Whether anybody has had any of it."""
         self._kept: list[bytes] = []
@@ -80,13 +84,14 @@ class BodyStream:
             self._paused = False
             source.resume()
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete, and `trailers` have come behind it."""
         self.ended = True
+        self.trailers = trailers
         self.source = None
         if self._sink is not None:
             sink, self._sink = self._sink, None
-            sink.end()
+            sink.end(trailers)
         elif self._reader is not None:
             self._serve_reader()
 
@@ -125,7 +130,7 @@ class BodyStream:
             return
         if self.ended:
             self._sink = None
-            sink.end()
+            sink.end(self.trailers)
         elif self.error is not None:
             self._sink = None
             sink.failed(self.error)

@@ -18,7 +18,7 @@ from asyncproxy.exchange.record import BLOCK_KEPT, Record, kept
 from asyncproxy.polling.tally import RouteTally, Tally
 
 if TYPE_CHECKING:
-    from asyncproxy.exchange.errors import ClientError
+    from asyncproxy.exchange.errors import ProxyError
     from asyncproxy.polling.flow import Exchange
 
 _NOTHING_SPENT: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -76,6 +76,7 @@ class Books:
                 parks,
                 request.id,
                 exchange.flag,
+                exchange.detail,
                 block if len(block) <= BLOCK_KEPT else kept(block),  # nearly always: without the call
             )
         )
@@ -85,7 +86,7 @@ class Books:
         binding.tally = row = self.tally.row(binding.path, binding.host, binding.name)
         return row
 
-    def refused(self, request: Request, error: ClientError, size: int) -> None:
+    def refused(self, request: Request, error: ProxyError, size: int) -> None:
         """`request` was answered with `error` and `size` bytes before it became an exchange."""
         self.tally.refused(error.status)
         if self.log is None:
@@ -108,6 +109,7 @@ class Books:
                 0,
                 request.id,
                 flag_of(error),
+                error.detail,
                 kept(request.block),
             )
         )

@@ -58,6 +58,8 @@ class Deadlines:
 
     def place(self, one: Due) -> None:
         """Put `one` where its `due` says; needed when that is before its `_slot`."""
+        if one._slot != NEVER:  # it must not be kept in memory until then
+            self._slots[one._slot].discard(one)
         slot = one._slot = (one.due // TICK + 1) * TICK
         row = self._slots.get(slot)
         if row is None:
@@ -88,8 +90,7 @@ class Deadlines:
         now = self._clock.seconds()
         for slot in sorted(slot for slot in self._slots if slot <= now + TICK / 2):
             for one in self._slots.pop(slot, ()):
-                if one._slot == slot:  # else it has been put into an earlier slot since
-                    self._look_at(one, now)
+                self._look_at(one, now)
         self._at = NEVER
         if self._slots:
             self._arm(min(self._slots))

@@ -9,7 +9,8 @@ from twisted.logger import Logger
 from twisted.python.reflect import safe_str
 
 import twisted
-from asyncproxy.exchange.errors import Cancelled, ClientGone, Overloaded, ProxyError
+from asyncproxy.exchange.errors import Cancelled, ClientError, ClientGone, Overloaded, ProxyError
+from asyncproxy.exchange.flags import flag_of
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 _log = Logger()
 _OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _TWISTEDS: Final = os.path.dirname(os.path.abspath(twisted.__file__)) + os.sep
+
+
+def overloaded(kind: str) -> Overloaded:
+    """Too many requests are ``parked``, or ``queued``."""
+    return Overloaded(f"too many requests are {kind}", f"server.max_{kind}")
+
+
+def blame(exchange: Exchange, error: BaseException) -> None:
+    """Note for the access log that `error` is why `exchange` does not go as it should; the first one is."""
+    if not exchange.flag:
+        exchange.flag = flag_of(error)
+        exchange.detail = error.detail if isinstance(error, ProxyError) else ""
 
 
 def log_failure(exchange: Exchange, error: BaseException) -> None:
@@ -27,8 +40,8 @@ def log_failure(exchange: Exchange, error: BaseException) -> None:
     """
     if isinstance(error, ProxyError):
         error.__traceback__ = None  # nobody reads it; its frames hold the error, and the exchange with it
-    if isinstance(error, (Cancelled, ClientGone, Overloaded)):
-        return
+    if isinstance(error, (Cancelled, ClientGone, Overloaded)) or (isinstance(error, ClientError) and error.detail):
+        return  # limits that clients reach have their own lines, by `Reached`
     who = exchange.title()
     if isinstance(error, ProxyError):
         _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=words_of(error))

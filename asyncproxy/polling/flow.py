@@ -17,8 +17,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Binding, Client, Surroundings, Workers
-from asyncproxy.exchange.errors import ClientGone, ModuleError, Overloaded, ParkTimeout, ProxyError, status_and_words
-from asyncproxy.exchange.flags import flag_of
+from asyncproxy.exchange.errors import ClientGone, ModuleError, ParkTimeout, ProxyError, status_and_words
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
@@ -40,7 +39,7 @@ from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.counting import stages_of
 from asyncproxy.polling.deadlines import Deadlines, Due
-from asyncproxy.polling.failures import log_failure
+from asyncproxy.polling.failures import blame, log_failure, overloaded
 from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
@@ -49,7 +48,8 @@ from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.timing import timed
-from asyncproxy.polling.tunnel import Tunnel, Tunnels
+from asyncproxy.polling.tunnel import Tunnel
+from asyncproxy.polling.tunnels import Tunnels
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -66,6 +66,7 @@ class Exchange(Turning):
         "binding",
         "client",
         "deadline",
+        "detail",
         "flag",
         "flow",
         "forwards",
@@ -95,8 +96,8 @@ class Exchange(Turning):
         self.source: BodyStream | Piecewise | Spool | Tunnel | None = None
         """What feeds the client, or the body's spool before the first turn."""
         self.gone = False
-        self.flag = ""
-        """Why it did not go as it should, if it did not; see `exchange.flags`."""
+        self.flag = self.detail = ""
+        """Why it did not go as it should, if it did not, and which limit it was; see `failures.blame`."""
         self.attempts = 0
         """How many times a server was asked for a forward."""
         self.server: Any = None
@@ -204,7 +205,7 @@ class Exchange(Turning):
 
     def failed(self, error: BaseException) -> None:
         """The module's line of code ended in `error`: the client is told by status, the log by file and line."""
-        self.flag = self.flag or flag_of(error)
+        blame(self, error)
         self.flow.log_failure(self, error)
         if self.gone:
             self.finish()
@@ -229,19 +230,19 @@ class Exchange(Turning):
         if not self.gone and self.stage != ENDED:
             self.gone = True
             error = ClientGone()
-            self.flag = self.flag or flag_of(error)
+            blame(self, error)
             self.interrupt(error)
 
     def late(self, seconds: float) -> None:
         """The route's time, `seconds` of it, is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s"))
+        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s", "route.timeout"))
 
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
         if self.stage == ENDED or self.gone:
             return
         if self.started:
-            self.flag = self.flag or flag_of(error)
+            blame(self, error)
             self.client.cut()
             self.gone = True
         self.interrupt(error)
@@ -255,9 +256,9 @@ class Exchange(Turning):
         elif stage == PARKED and self.parked is not None:
             self.parked.interrupt(error)
         elif (
-            stage == QUEUED and self.turn is not None and self.turn.owner.main and self.flow.workers.withdraw(self.turn)
+            stage == QUEUED and (turn := self.turn) is not None and turn.owner.main and self.flow.workers.withdraw(turn)
         ):
-            turn, self.turn = self.turn, None
+            self.turn = None
             self.withdrawn(turn, error)
         else:
             self.verdict = error
@@ -365,7 +366,7 @@ class Flow:
         if binding.server_timing:
             exchange.client = timed(exchange)
         if binding.blocking and (self.lot.full or self.workers.backlog >= self.max_queued):
-            exchange.failed(Overloaded(f"too many requests are {'waiting' if self.lot.full else 'queued'}"))
+            exchange.failed(overloaded("parked" if self.lot.full else "queued"))
             return
         if binding.keep_alive != "off":
             keep_alive(exchange)

@@ -18,23 +18,34 @@ from asyncproxy.exchange.networks import UNIX
 from asyncproxy.exchange.peers import NO_TRUST, Peer, Trust, TrustedPeer, peer_at
 from asyncproxy.exchange.routing import MethodNotAllowed, NoRoute, normal_path
 from asyncproxy.polling.accepting import ClientConnection
+from asyncproxy.polling.crowd import Crowd
+from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
+from asyncproxy.polling.reached import Reached
 
 if TYPE_CHECKING:
     from asyncproxy.polling.web_client import WebClient
 
 
 class Limits(Protocol):
-    """Bytes and seconds that hold for every client connection."""
+    """Bytes, seconds and counts that hold for every client connection; see `configuration.settings.Limits`."""
 
     request_line: int
     head: int
+    fields: int
     body: int
     pipeline_buffer: int
+    requests_per_connection: int | None
+    first_request_timeout: float
     head_timeout: float
     keep_alive: float
     body_idle: float
+    body_rate: int
+    body_rate_grace: float
+    send_timeout: float
+    send_rate: int
+    linger: float
     tunnel_idle: float | None
 
 
@@ -73,11 +84,17 @@ class Door:
         self.connections: set[ClientConnection] = set()
         self.accepted: Callable[[], None] | None = None
         """Called for each new connection."""
+        self.crowd: Crowd | None = None
+        """Who counts the connections of several doors; None: nobody."""
+        self.reached = Reached(flow.deadlines.seconds)
+        """Who counts the limits that clients reach."""
 
     def limit(self, limits: Any) -> None:
         """From now on `limits` hold, for connections that are open too."""
         self.limits: Limits = limits
         self.keep_alive = self.limits.keep_alive
+        self.last_number: float = self.limits.requests_per_connection or NEVER
+        """Of the last request that a connection may have."""
         self.flow.tunnels.limit(self.limits.tunnel_idle)
 
     def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:

@@ -18,6 +18,7 @@ from asyncproxy.exchange.early_head import EARLY_HEADS, WRONG_KIND, asking_plain
 from asyncproxy.exchange.forwarding import split_block
 from asyncproxy.exchange.lifecycle import ENDED
 from asyncproxy.exchange.messages import Request
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.exchange.upgrading import offered
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, Due
@@ -195,12 +196,12 @@ class LongWait(Due):
             if data:
                 self._client.piece(data)
 
-    def end(self) -> None:
+    def end(self, trailers: Trailers = ()) -> None:
         """The body is complete."""
         if self._misfit is not None:
             self._tell(*self._misfit.told())
         else:
-            self._client.end()
+            self._client.end(trailers)
 
     def failed(self, error: Exception) -> None:
         """The body that was being relayed is cut by its upstream."""

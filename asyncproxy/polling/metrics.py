@@ -65,6 +65,7 @@ class Metrics(Collector):
         yield from _pools(self._upstreams)
         connections = sum(len(door.connections) for door in self._doors if door.flow is flow)  # not the admin's
         yield GaugeMetricFamily("asyncproxy_client_connections", "Open connections of clients.", connections)
+        yield from _entrance(next((door for door in self._doors if door.crowd is not None), None))
         if flow.books is not None and flow.books.log is not None:
             yield from _access_log(flow.books.log)
 
@@ -159,6 +160,21 @@ def _pools(upstreams: Upstreams) -> Iterator[Metric]:
         line.add_metric([group, server], counts["waiting"])
     yield connections
     yield line
+
+
+def _entrance(door: Door | None) -> Iterator[Metric]:
+    """What the doors share."""
+    if door is None or door.crowd is None:
+        return
+    counts = door.crowd.statistics()
+    yield GaugeMetricFamily("asyncproxy_accepting_paused", "1 while no connections are accepted.", counts["paused"])
+    words = "How often accepting has paused, for connections or descriptors."
+    yield CounterMetricFamily("asyncproxy_accepting_pauses", words, counts["pauses"])
+    words = "How often clients reached a limit, by its key."
+    reached = CounterMetricFamily("asyncproxy_limits_reached", words, labels=["limit"])
+    for key, count in door.reached.statistics().items():
+        reached.add_metric([key], count)
+    yield reached
 
 
 def _access_log(log: Log) -> Iterator[Metric]:

@@ -16,8 +16,9 @@ from typing import Any
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Clock, DelayedCall
-from asyncproxy.exchange.errors import Overloaded, ParkTimeout
+from asyncproxy.exchange.errors import ParkTimeout
 from asyncproxy.exchange.waits import Wait
+from asyncproxy.polling.failures import overloaded
 
 _log = Logger()
 Wake = Callable[[Any, BaseException | None], None]
@@ -225,7 +226,7 @@ class _Refused(Parked):
     def begin(self) -> None:
         """It never waits."""
         self.wait.abandon()
-        self.fail(Overloaded("too many requests are parked"))
+        self.fail(overloaded("parked"))
 
 
 def place(spot: Spot | None) -> str:

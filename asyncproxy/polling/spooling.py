@@ -11,6 +11,7 @@ import tempfile
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Final, cast
 
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.polling.bodies import BodyStream, body_stream
 from asyncproxy.working.turns import CallTurn
 
@@ -43,8 +44,8 @@ class Spool:
         if self._size > self._in_memory and not self._writing:
             self._write()
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete; its request has the trailers."""
         self._ended = True
         if not self._writing:
             self._write() if self._file is not None and self._pieces else self._done()

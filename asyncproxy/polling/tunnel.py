@@ -23,11 +23,10 @@ from asyncproxy.exchange.errors import TunnelIdle, UpstreamError
 from asyncproxy.exchange.lifecycle import SWITCHED
 from asyncproxy.polling.bodies import HIGH_WATER
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
-from asyncproxy.polling.unsent import count_unsent
+from asyncproxy.polling.unsent import count_unsent, count_untaken
 
 if TYPE_CHECKING:
-    from asyncproxy.polling.answering import Answering
-    from asyncproxy.polling.deadlines import Deadlines
+    from asyncproxy.polling.accepting import ClientConnection
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.upstream import Forwarding
     from asyncproxy.polling.upstream_connection import UpstreamConnection
@@ -150,9 +149,9 @@ class Tunnel(Due):
     __slots__ = (
         "_closing",
         "_forwarding",
+        "_left",
         "_over",
         "_slot",
-        "_unsent",
         "_verdict",
         "client",
         "due",
@@ -178,7 +177,7 @@ class Tunnel(Due):
         """When a byte last came from either side."""
         self._forwarding: Forwarding | None = forwarding
         self._closing = self._over = False
-        self._unsent = 0  # bytes not taken when last looked at
+        self._left = 0  # bytes not taken when last looked at
         self._verdict: Callable[[], None] | None = None
         """What a reset comes to, once what came before it has gone on."""
         server.sink = _Held(server.transport)
@@ -191,7 +190,7 @@ class Tunnel(Due):
         """Whether it has been opened, or let go: a reply can be answered with once."""
         return self.exchange is not None or self._over
 
-    def open(self, connection: Answering, early: bytes) -> None:
+    def open(self, connection: ClientConnection, early: bytes) -> None:
         """Join it to the client of `connection`, which was told 101 and has sent `early` already."""
         forwarding, exchange = self._forwarding, connection.exchange
         assert forwarding is not None
@@ -277,9 +276,10 @@ class Tunnel(Due):
         """No byte has come for so long: it is over, unless a peer that is slow has taken some; or it was reset."""
         exchange = self.exchange
         assert exchange is not None
-        unsent = sum(count_unsent(end.transport) for end in self._ends() if not end.gone)
-        settled = unsent in (0, self._unsent)
-        self._unsent = unsent
+        count = count_untaken if self._verdict is None else count_unsent
+        left = sum(count(end.transport) for end in self._ends() if not end.gone)
+        settled = left in (0, self._left)
+        self._left = left
         if self._verdict is not None:
             self._verdict() if settled else exchange.flow.tunnels.look(self, TICK)
             return
@@ -291,7 +291,7 @@ class Tunnel(Due):
             return
         words = f"no byte went through its tunnel for {limit:g} s"
         _log.info("{who}: {words}; it is closed", who=exchange.title(), words=words)
-        exchange.call_off(TunnelIdle(words))
+        exchange.call_off(TunnelIdle(words, "limits.tunnel_idle"))
 
     @property
     def patience(self) -> float:
@@ -344,59 +344,3 @@ class Tunnel(Due):
 def _reset(tunnel: Tunnel) -> UpstreamError:
     pool = tunnel.server.before.pool
     return UpstreamError("reset", "the upstream closed the connection that it had switched", str(pool))
-
-
-class Tunnels:
-    """Those that are open, and what went through them and through those before. Polling thread only."""
-
-    def __init__(self, deadlines: Deadlines) -> None:
-        self.idle = NEVER
-        """Seconds after which one through which nothing passes is closed."""
-        self.open: set[Tunnel] = set()
-        self.total = 0
-        """How many there have been."""
-        self._deadlines = deadlines
-        self._received = 0
-        self._sent = 0
-
-    def limit(self, idle: float | None) -> None:
-        """From now on one may be idle for `idle` seconds, for those that are open too; None: for ever."""
-        self.idle = NEVER if idle is None else idle
-        for tunnel in self.open:
-            self.watch(tunnel)
-
-    def opened(self, tunnel: Tunnel) -> None:
-        """`tunnel` is open."""
-        self.open.add(tunnel)
-        self.total += 1
-        self.watch(tunnel)
-
-    def watch(self, tunnel: Tunnel) -> None:
-        """Have `tunnel` look at itself when nothing can have passed for too long."""
-        self.look(tunnel, tunnel.heard + tunnel.patience - tunnel.seconds())
-
-    def look(self, tunnel: Tunnel, delay: float) -> None:
-        """Have `tunnel` look at itself in `delay` seconds."""
-        self._deadlines.remove(tunnel)  # a place that is later would keep it in memory until then
-        self._deadlines.set(tunnel, delay)
-
-    def closed(self, tunnel: Tunnel) -> None:
-        """`tunnel` is over."""
-        self._deadlines.remove(tunnel)
-        self.open.discard(tunnel)
-        self._received += tunnel.received
-        self._sent += tunnel.server.count
-
-    def statistics(self) -> dict[str, int]:
-        """How many are ``open``, how many there were in ``total``; bytes ``received`` from clients and ``sent`` to
-        them.
-        """
-        return {
-            "open": len(self.open),
-            "total": self.total,
-            "received": self._received + sum(tunnel.received for tunnel in self.open),
-            "sent": self._sent + sum(tunnel.server.count for tunnel in self.open),
-        }
-
-    def __repr__(self) -> str:
-        return f"<Tunnels {len(self.open)} open of {self.total}>"

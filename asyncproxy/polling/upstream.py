@@ -11,10 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.exchange.forwarding import CHUNKED, EXPECT, VIA, Block, head_after_target, origin_form, without_length
-from asyncproxy.exchange.framing import LAST_CHUNK, chunk
+from asyncproxy.exchange.forwarding import (
+    CHUNKED,
+    EXPECT,
+    TAKES_TRAILERS,
+    VIA,
+    Block,
+    head_after_target,
+    members,
+    origin_form,
+    without_length,
+)
+from asyncproxy.exchange.framing import chunk, last_chunk
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.exchange.upgrading import offered, upgrade_block
 from asyncproxy.exchange.waits import Forward
 from asyncproxy.polling.bodies import HIGH_WATER, BodyStream, body_stream
@@ -124,9 +135,7 @@ class Forwarding(Parked, Due):
     def _head_passed_on(self) -> bytes:
         """What follows the target, with the client's fields; kept, for the client's next request is likely the same."""
         request = self.request
-        framing = b"" if request.length is not None else CHUNKED
-        if request.noted.upgrade:
-            framing += upgrade_block(self.offer)
+        framing = self._passed_framing()
         if not request.host_value and not request.noted.hosts:
             block = self._host() + self._without_id(request.passed)
             return head_after_target(block, request.peer.told(b""), framing)
@@ -135,10 +144,16 @@ class Forwarding(Parked, Due):
         request.onward = onward
         return onward
 
+    def _passed_framing(self) -> bytes:
+        """What is told of framing and connection beside the client's fields."""
+        request = self.request
+        framing = (b"" if request.length is not None else CHUNKED) + _welcome(request)
+        return framing + upgrade_block(self.offer) if request.noted.upgrade else framing
+
     def _head_of_its_own(self) -> bytes:
         """What follows the target, with the module's fields."""
         request = self.request
-        framing = self._own_framing() + upgrade_block(self.offer)
+        framing = self._own_framing() + _welcome(request) + upgrade_block(self.offer)
         return head_after_target(self._own_block(), request.peer.told(request.host_value), framing)
 
     def _host(self) -> bytes:
@@ -206,12 +221,12 @@ class Forwarding(Parked, Due):
             self.connection.await_body()
         self._write(chunk(data) if self.request.length is None else data)
 
-    def end(self) -> None:
-        """The request's body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The request's body is complete; the request has its trailers, though the body may come from a file."""
         self.sent = True
         self.expecting = False
         if self.request.length is None:
-            self._write(LAST_CHUNK)
+            self._write(last_chunk(self.request.trailers.raw))
         if self.connection is not None:
             self.connection.await_reply()
 
@@ -360,3 +375,8 @@ class Forwarding(Parked, Due):
 
     def __repr__(self) -> str:
         return f"<Forwarding {self.request!r} over {self.connection!r}>"
+
+
+def _welcome(request: Request) -> bytes:
+    """What tells the upstream that the client takes trailers, if it does."""
+    return TAKES_TRAILERS if request.noted.te and b"trailers" in members(request.noted.te) else b""

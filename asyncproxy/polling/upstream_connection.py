@@ -16,6 +16,7 @@ from zope.interface import implementer
 from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.framing import FramingError
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.trailers import passed_trailers
 from asyncproxy.exchange.upgrading import SWITCHING, NotAgreed, agreed
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
@@ -237,6 +238,9 @@ class UpstreamConnection(Due):
         head, forwarding = self._head, self.forwarding
         assert head is not None
         assert forwarding is not None
+        if framing.trailers:
+            ids = forwarding.owner.flow.ids
+            head.take_trailers(passed_trailers(framing.trailers, head.noted.connection, ids))
         stream.let_go()
         self.forwarding = self.stream = self._framing = self._head = None
         self.served += 1
@@ -247,7 +251,7 @@ class UpstreamConnection(Due):
         forwarding.finished()  # before the end: it ends the exchange, which cancels what is not through
         if piece:
             stream.feed(piece)
-        stream.end()
+        stream.end(head.trailers.raw)
 
     # Its end.
 

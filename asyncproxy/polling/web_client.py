@@ -17,6 +17,7 @@ from asyncproxy.exchange.errors import ClientError, reason_phrase
 from asyncproxy.exchange.forwarding import make_block, split_block, without_length
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.peers import Peer
+from asyncproxy.exchange.trailers import Trailers
 from asyncproxy.polling.http1 import parse_request
 from asyncproxy.polling.responding import refusal
 from asyncproxy.polling.unsent import count_unsent
@@ -99,8 +100,8 @@ class WebClient:
         self.sent += len(data)
         self.web.write(data)
 
-    def end(self) -> None:
-        """The body is complete."""
+    def end(self, trailers: Trailers = ()) -> None:
+        """The body is complete; Twisted sends no trailers."""
         self._producer = None
         self.web.unregisterProducer()
         self._done()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from twisted.internet.defer import gatherResults, succeed
 from twisted.internet.endpoints import serverFromString
 
-from asyncproxy.polling.descriptors import Ceiling
+from asyncproxy.polling.entrance import Entrance
 from asyncproxy.polling.listening import Door
 from asyncproxy.service.hooks import NotStarted
 
@@ -44,14 +44,13 @@ class Ports:
         """Where it listens for the admin; None if it does not."""
         return self._admin[0].getHost() if self._admin else None
 
-    async def open_public(self, network: Any, endpoint: str, door: Door, ceiling: Ceiling) -> None:
-        """Listen on one of `server.listen`; it pauses when descriptors run out. Raises `NotStarted`."""
+    async def open_public(self, network: Any, endpoint: str, door: Door, entrance: Entrance) -> None:
+        """Listen on one of `server.listen`, as one way through `entrance`. Raises `NotStarted`."""
         self.public_doors.append(door)
+        entrance.lead_to(door)
         port = await self._listen(network, "server.listen", endpoint, door)
         self._public.append(port)
-        if hasattr(port, "stopReading"):
-            ceiling.ports.append(port)
-            door.accepted = ceiling.accepted
+        entrance.guard(port, door)
 
     async def open_admin(self, network: Any, endpoint: str, door: Door) -> None:
         """Listen on `admin.listen`. Raises `NotStarted`."""

@@ -23,7 +23,7 @@ from asyncproxy.polling.books import Books
 from asyncproxy.polling.clock import clock_of, wake_of
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.delivering import Deliveries
-from asyncproxy.polling.descriptors import Ceiling
+from asyncproxy.polling.entrance import Entrance
 from asyncproxy.polling.fetching import Fetcher
 from asyncproxy.polling.flow import Flow
 from asyncproxy.polling.listening import Door
@@ -143,7 +143,7 @@ class Proxy(Operated):
         """Requests of the admin listener are not among those that it shows, and have room when those have none."""
         self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         self.hooks = Hooks(self.flow)
-        self.ceiling = Ceiling(clock)
+        self.entrance = Entrance(clock, self.settings.limits)
         self._retiring = Retiring(clock, self.flow, self.hooks)
         self._reloads = DeferredLock()
 
@@ -164,7 +164,7 @@ class Proxy(Operated):
             for endpoint in self.settings.server.listen:
                 door = self._door(self.flow, self.bindings)
                 door.believe(trust_of(self.settings.server))
-                await self._ports.open_public(self.network, endpoint, door, self.ceiling)
+                await self._ports.open_public(self.network, endpoint, door, self.entrance)
             if self.settings.admin is not None:
                 door = self._door(self.admin_flow, [self._admin_binding()])
                 await self._ports.open_admin(self.network, self.settings.admin.listen, door)
@@ -220,7 +220,7 @@ class Proxy(Operated):
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown(), **self.entrance.shown()}
 
     def overview(self, limit: int = 100) -> dict[str, Any]:
         """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""
@@ -278,6 +278,7 @@ class Proxy(Operated):
             flow.around = replace(flow.around, upstreams=upstreams)
         for door in self.doors:
             door.limit(settings.limits)
+        self.entrance.crowd.limit(settings.limits)
         for door in self._ports.public_doors:
             door.lead(*ways(bindings))
             door.believe(trust_of(settings.server))
@@ -336,14 +337,14 @@ class Proxy(Operated):
         return awaited(self._ended).addCallback(lambda _: None)
 
     async def _drain_and_stop(self, drain: Drain, seconds: float) -> list[str]:
-        self.ceiling.stop()
+        self.entrance.stop()
         await self._ports.close_public()
         cut = await drain.run(seconds)
         await self._stop()
         return cut
 
     async def _stop(self) -> list[str]:
-        self.ceiling.stop()
+        self.entrance.stop()
         self.onlookers.stop()
         await self._ports.close()
         for exchange in [*self.flow.exchanges, *self.admin_flow.exchanges]:

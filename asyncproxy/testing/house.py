@@ -19,6 +19,7 @@ from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
+from asyncproxy.polling.entrance import Entrance
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.listening import Door
 from asyncproxy.polling.metrics import Metrics
@@ -164,6 +165,8 @@ class House(Operated):
         """Who looks at it; samples are taken when a test calls `onlookers.samples.take`."""
         self.bindings = list(bindings)
         self.door = Door(self.flow, settings.limits, **ways(self.bindings)._asdict())
+        self.entrance = Entrance(self.wheel, settings.limits)
+        self.entrance.lead_to(self.door)
         self.door.believe(trust_of(settings.server))
         self.clients: list[FakeClient] = []
 
@@ -220,7 +223,7 @@ class House(Operated):
 
     def snapshot(self, limit: int = 1000, after: str | None = None) -> dict[str, Any]:
         """What it holds right now, as ``/status.json`` shows it."""
-        return {**snapshot(self.flow, limit, after), **self.watchdog.shown()}
+        return {**snapshot(self.flow, limit, after), **self.watchdog.shown(), **self.entrance.shown()}
 
     def overview(self, limit: int = 100) -> dict[str, Any]:
         """The figures and the eldest `limit` parked requests, as ``/status`` shows them."""

@@ -29,6 +29,8 @@ READ_BY: Final[Mapping[Callable[..., Any], str]] = {
     values.lasting_or_zero: 'a duration, such as `"30s"`, or `"off"`',
     values.some_bytes: 'a size, such as `"64KiB"`',
     values.bytes_or_zero: 'a size, such as `"64KiB"`, or `"off"`',
+    values.rate: 'a size for each second, such as `"500B"`, or `"off"`',
+    values.count_or_none: 'a whole number, 1 or more, or `"off"`',
     values.endpoint: f'a Twisted endpoint, such as `"{values.ENDPOINT}"`',
     values.endpoints: f'a Twisted endpoint, such as `"{values.ENDPOINT}"`, or a list of them',
     values.servers: 'a URL without a path, such as `"http://127.0.0.1:9000"` or `"unix:/run/app.sock"`, or a list',
@@ -48,6 +50,7 @@ READ_BY: Final[Mapping[Callable[..., Any], str]] = {
     values.module_names: "a list of names",
 }
 """What a key takes, by the function that reads it."""
+OFF_IS_NONE: Final = (values.lasting_or_none, values.count_or_none)
 
 
 class Undescribed(Exception):
@@ -109,7 +112,7 @@ def _default(field: Any) -> str:
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
     if isinstance(value, Table):
         return "the defaults below"
-    if value in ((), {}) or (value is None and reader(field.type) is not values.lasting_or_none):
+    if value in ((), {}) or (value is None and reader(field.type) not in OFF_IS_NONE):
         return "none"
     text = said(field.type, value)
     return f"`{text}`" if isinstance(value, (int, bool)) and text == str(value) else f'`"{text}"`'

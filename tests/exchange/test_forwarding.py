@@ -18,7 +18,7 @@ from asyncproxy.exchange.forwarding import (
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HOP = (
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "proxy-anything"),
-    *("te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "expect", "x-forwarded-for"),
+    *("te", "transfer-encoding", "upgrade", "http2-settings", "expect", "x-forwarded-for"),
     *("x-forwarded-proto", "x-forwarded-host", "x-forwarded-x", "forwarded", "content_length", "transfer_encoding"),
     *("keep_alive", "proxy_authorization", "http2_settings", "x_forwarded_for"),
 )

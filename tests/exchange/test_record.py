@@ -30,6 +30,7 @@ def record(**given: Any) -> Record:
         "parks": 1,
         "id": "abc-7",
         "flag": "",
+        "detail": "",
         "block": BLOCK,
     }
     return Record(*{**fields, **given}.values())
@@ -55,7 +56,7 @@ def test_a_client_that_left_has_a_number_that_readers_of_combined_lines_know() -
 
 
 def test_a_json_line_has_all_of_it() -> None:
-    assert json.loads(as_json(record(flag="UT"))) == {
+    assert json.loads(as_json(record(flag="UT", detail="timeout:idle"))) == {
         "time": "2023-11-14T22:13:20.250Z",
         "client": "127.0.0.1",
         "method": "GET",
@@ -72,6 +73,7 @@ def test_a_json_line_has_all_of_it() -> None:
         "parks": 1,
         "id": "abc-7",
         "flag": "UT",
+        "detail": "timeout:idle",
         "referer": "http://from/",
         "user_agent": "curl/8",
     }

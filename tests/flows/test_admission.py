@@ -31,7 +31,7 @@ def test_beyond_max_parked_a_request_is_refused_with_503_and_retry_after() -> No
     assert house.lot.full
     assert third.status == 503
     assert b"\r\nRetry-After: 1\r\n" in third.received
-    assert b"too many requests are waiting" in third.body
+    assert b"too many requests are parked" in third.body
     assert not third.closed
     house.advance(5)
     assert first.body == second.body == b"slept"

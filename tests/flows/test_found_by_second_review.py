@@ -8,7 +8,6 @@ import pytest
 
 from asyncproxy import Module, Response
 from asyncproxy.exchange.messages import Request
-from asyncproxy.polling.accepting import FLUSH
 from tests.fakes import GET, SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -234,9 +233,9 @@ def test_a_client_that_is_slow_to_take_its_last_answer_is_cut_only_when_it_takes
     house.settle()
     for _ in range(9):
         left[0] -= 100
-        house.advance(FLUSH)
+        house.advance(60)
         assert not client.wire.aborted
-    house.advance(2 * FLUSH)
+    house.advance(120)
     assert client.wire.aborted
 
 

@@ -50,7 +50,7 @@ def test_a_client_that_still_sends_its_body_gets_nothing_before_it_is_through(wo
     house = house_of(Waits(SSE, WHOLE["bytes"], 1000), word)
     client = house.connect()
     client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-    house.advance(25)
+    house.advance(15)
     assert client.received == b""
     client.send(b"cd")
     house.advance(EVERY)
@@ -65,7 +65,7 @@ def test_a_client_that_does_not_read_has_one_tick_waiting_at_most(word: str) -> 
     house.advance(EVERY + 0.1)
     before = client.received
     client.slow()
-    house.advance(10 * EVERY)
+    house.advance(5 * EVERY)
     assert client.received == before
     client.fast()
     house.advance(EVERY)

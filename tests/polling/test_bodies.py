@@ -31,7 +31,7 @@ class Sink:
         assert data
         self.got += data
 
-    def end(self) -> None:
+    def end(self, trailers: object = ()) -> None:
         self.ends.append("end")
 
     def failed(self, error: Exception) -> None:

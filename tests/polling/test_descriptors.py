@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from asyncproxy.polling import descriptors
 from asyncproxy.polling.descriptors import LOOK, RETRY, Ceiling, in_use
+from asyncproxy.polling.gate import Gate
 from asyncproxy.polling.transports import network
 from asyncproxy.testing import Clock
 from tests.fakes import House
@@ -45,8 +46,8 @@ class Table:
 
 def ceiling(used=0):
     clock, table, port = Clock(), Table(used), Port()
-    watch = Ceiling(clock, table)
-    watch.ports.append(port)
+    watch = Ceiling(Gate(clock), clock, table)
+    watch.gate.ports.append(port)
     return watch, clock, table, port
 
 
@@ -59,8 +60,8 @@ def test_accepting_pauses_before_none_is_left_and_goes_on_when_some_are_free():
     table.used = 83
     clock.advance(RETRY)
     assert port.reading
-    assert watch.statistics() == {"paused": 0, "pauses": 1}
-    assert repr(watch) == "<Ceiling of 1 ports, open, 1 pauses>"
+    assert watch.gate.statistics() == {"paused": 0, "pauses": 1}
+    assert repr(watch) == "<Ceiling over <Gate of 1 ports, open, 1 pauses>>"
     assert clock.getDelayedCalls() == []
 
 
@@ -105,7 +106,7 @@ def test_a_port_that_cannot_go_on_pauses_again():
     table.used, port.refuses = 0, True
     clock.advance(RETRY)
     assert not port.reading
-    assert watch.paused
+    assert watch.gate.paused
     port.refuses = False
     clock.advance(RETRY)
     assert port.reading
@@ -149,9 +150,10 @@ def test_where_descriptors_cannot_be_counted_nothing_pauses(monkeypatch):
     assert in_use()[0] == 0
     monkeypatch.setattr(descriptors, "resource", None)
     assert in_use() == (0, float("inf"))
-    watch = Ceiling(Clock())
+    clock = Clock()
+    watch = Ceiling(Gate(clock), clock)
     watch.accepted()
-    assert not watch.paused
+    assert not watch.gate.paused
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
@@ -212,8 +214,8 @@ async def test_a_port_may_be_stopped_while_it_pauses(reactor):
 def test_of_many_descriptors_a_bounded_number_is_left_to_what_runs():
     clock, port = Clock(), Port()
     used = [19_743]
-    watch = Ceiling(clock, lambda: (used[0], 20_000.0))
-    watch.ports.append(port)
+    watch = Ceiling(Gate(clock), clock, lambda: (used[0], 20_000.0))
+    watch.gate.ports.append(port)
     watch.accepted()
     assert port.reading
     used[0] += 1
@@ -230,7 +232,7 @@ def test_a_count_that_takes_long_is_good_for_longer():
         clock.advance(0.01)
         return 100, 20_000.0
 
-    watch = Ceiling(clock, count)
+    watch = Ceiling(Gate(clock), clock, count)
     for _ in range(60):
         watch.accepted()
         clock.advance(0.1)

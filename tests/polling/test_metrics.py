@@ -10,7 +10,7 @@ from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.tally import BOUNDS
 from tests.fakes import House
 
-LABELS = ("route", "status", "stage", "wait", "upstream", "server", "state", "outcome", "direction", "le")
+LABELS = ("route", "status", "stage", "wait", "upstream", "server", "state", "outcome", "direction", "le", "limit")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -215,3 +215,13 @@ def test_a_server_that_is_named_twice_is_one_series() -> None:
     assert read(house)["upstream_connections", "twice", server, "busy"] == 2
     assert read(house)["upstream_connections", "again", server, "busy"] == 0
     assert house.overview()["upstreams"][server]["open"] == 2
+
+
+def test_limits_that_clients_reach_are_told_by_their_keys_and_whether_more_clients_are_accepted() -> None:
+    house = House(limits={"connections": 2, "head": "100B"})
+    client = house.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 200)
+    house.connect()
+    told = read(house)
+    assert told["limits_reached_total", "limits.head"] == 1
+    assert (told["accepting_paused",], told["accepting_pauses_total",]) == (1, 1)

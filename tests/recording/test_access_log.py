@@ -35,6 +35,7 @@ def record(number: int = 0, **given: Any) -> Record:
         "parks": 0,
         "id": "a-1",
         "flag": "",
+        "detail": "",
         "block": b"",
         **given,
     }

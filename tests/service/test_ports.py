@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 
 from asyncproxy.polling.clock import clock_of
-from asyncproxy.polling.descriptors import Ceiling
+from asyncproxy.polling.entrance import Entrance
 from asyncproxy.service.hooks import NotStarted
 from asyncproxy.service.ports import Ports
 from tests.fakes import House
@@ -12,21 +12,21 @@ from tests.fakes import House
 ANYWHERE = "tcp:0:interface=127.0.0.1"
 
 
-def ceiling_of(reactor):
-    return Ceiling(clock_of(reactor))
+def entrance_of(reactor):
+    return Entrance(clock_of(reactor), House().settings.limits)
 
 
-async def opened(reactor, ceiling):
+async def opened(reactor, entrance):
     """A public port and the admin's."""
     ports, house = Ports(), House()
-    await ports.open_public(reactor, ANYWHERE, house.door, ceiling)
+    await ports.open_public(reactor, ANYWHERE, house.door, entrance)
     await ports.open_admin(reactor, ANYWHERE, House().door)
     return ports, house.door
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_admin_s_port_stays_open_when_the_public_ones_close(reactor):
-    ports, _ = await opened(reactor, ceiling_of(reactor))
+    ports, _ = await opened(reactor, entrance_of(reactor))
     public, admin = ports.addresses
     assert repr(ports) == f"<Ports 127.0.0.1:{public.port}, 127.0.0.1:{admin.port}>"
     await ports.close_public()
@@ -38,11 +38,12 @@ async def test_the_admin_s_port_stays_open_when_the_public_ones_close(reactor):
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_ceiling_pauses_the_public_ports_alone(reactor):
-    ceiling = ceiling_of(reactor)
-    ports, door = await opened(reactor, ceiling)
-    assert [port.getHost() for port in ceiling.ports] == ports.addresses[:1]
-    assert [each.accepted for each in ports.doors] == [ceiling.accepted, None]
+async def test_the_entrance_guards_the_public_ports_alone(reactor):
+    entrance = entrance_of(reactor)
+    ports, door = await opened(reactor, entrance)
+    assert [port.getHost() for port in entrance.gate.ports] == ports.addresses[:1]
+    assert [each.accepted for each in ports.doors] == [entrance.ceiling.accepted, None]
+    assert door.crowd is entrance.crowd
     assert ports.public_doors == [door]
     await ports.close()
     assert [each.open for each in ports.doors] == [False, False]

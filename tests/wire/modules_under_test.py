@@ -421,6 +421,13 @@ class Forwarder(Module):
             raise
 
 
+class Collects(Module):
+    """Has the body collected, then forwards it."""
+
+    def handle(self, request: Request) -> Any:
+        return request.forward()
+
+
 class ForwardHolder(Module):
     """Forwards and notes what becomes of it."""
 
