@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -242,7 +242,7 @@ async def measure(child: Child, count: int, seconds: float, times: int) -> Found
     return Found(held, grown / count, without, idle, left, down, up)
 
 
-async def carried(child: Child, times: int, carry: Callable[[int], "asyncio.Future[None]"]) -> float:
+async def carried(child: Child, times: int, carry: Callable[[int], Coroutine[None, None, None]]) -> float:
     """CPU time of a GiB, ms."""
     await carry(child.port)
     cpu = child.cpu_seconds()

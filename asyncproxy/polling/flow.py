@@ -255,9 +255,7 @@ class Exchange(Turning):
             self.finish() if self.gone else self.failed(error)
         elif stage == PARKED and self.parked is not None:
             self.parked.interrupt(error)
-        elif (
-            stage == QUEUED and (turn := self.turn) is not None and turn.owner.main and self.flow.workers.withdraw(turn)
-        ):
+        elif stage == QUEUED and (turn := self.turn) and turn.owner.main and self.flow.workers.withdraw(turn):
             self.turn = None
             self.withdrawn(turn, error)
         else:
