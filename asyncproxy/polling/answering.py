@@ -26,7 +26,6 @@ from asyncproxy.polling.unsent import count_unsent
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.listening import Door
-    from asyncproxy.polling.tunnel import Tunnel
 
 _BODILESS: Final = frozenset((204, 205, 304))
 _STATUS_LINES: Final = {
@@ -152,14 +151,6 @@ class Answering(Due):
         if status == 100:
             self._continues = False
         self.transport.write(b"%b%b\r\n\r\n" % (_STATUS_LINES[status], block))
-
-    def switch(self, block: bytes, tunnel: Tunnel) -> None:
-        """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""
-        self.status, self.sent = 101, 0
-        self.door.deadlines.remove(self)
-        self.transport.write(b"%b%b%b\r\n\r\n" % (_STATUS_LINES[101], block, self.request.mark))
-        early, self._buffer = self._buffer, b""
-        tunnel.open(self, early)
 
     @property
     def behind(self) -> bool:

@@ -49,7 +49,8 @@ from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.timing import timed
-from asyncproxy.polling.tunnel import Tunnel, Tunnels
+from asyncproxy.polling.tunnel import Tunnel
+from asyncproxy.polling.tunnels import Tunnels
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -255,10 +256,8 @@ class Exchange(Turning):
             self.finish() if self.gone else self.failed(error)
         elif stage == PARKED and self.parked is not None:
             self.parked.interrupt(error)
-        elif (
-            stage == QUEUED and self.turn is not None and self.turn.owner.main and self.flow.workers.withdraw(self.turn)
-        ):
-            turn, self.turn = self.turn, None
+        elif stage == QUEUED and (turn := self.turn) and turn.owner.main and self.flow.workers.withdraw(turn):
+            self.turn = None
             self.withdrawn(turn, error)
         else:
             self.verdict = error
