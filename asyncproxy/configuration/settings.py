@@ -56,6 +56,11 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     error_pages: Annotated[ErrorPages | None, read_by(values.error_pages)] = None
     """A directory with pages for the proxy's own errors: ``502.html``, ``5xx.html`` for those without one, ``.json``
     and ``.txt`` for clients that prefer these. They are read at start and at each reload."""
+    server_name: Annotated[str | None, read_by(values.product_or_none)] = "asyncproxy"
+    """What ``Server`` says in responses that are not an upstream's; ``"off"`` leaves it out."""
+    via: Annotated[str | None, read_by(values.pseudonym_or_none)] = "asyncproxy"
+    """By what name ``Via`` tells that a message has passed here; ``"off"`` tells it in no reply, and requests, which
+    must tell it, say ``asyncproxy``."""
     access_log: str | None = None
     """The file that gets a line for each request; ``"-"`` is standard output. There is none by default."""
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"

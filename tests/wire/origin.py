@@ -44,8 +44,8 @@ def pieces(data: bytes) -> Iterator[bytes]:
 class Origin:
     """Answers requests: ``upstream.script = Origin()``.
 
-    After each event of ``/events`` it waits until `seen` was called, or ``/seen`` asked for, so that nobody who keeps
-    an event back ever gets the next.
+    ``/refused`` is answered at once where the client has said Expect. After each event of ``/events`` it waits until
+    `seen` was called, or ``/seen`` asked for, so that nobody who keeps an event back ever gets the next.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Origin:
         if (expected := call.get("expect")) is not None:
             self.expected.append(expected)
             if urlsplit(call.target).path == "/refused":
-                call.send(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 8\r\nConnection: close\r\n\r\nnot that")
+                call.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\nConnection: close\r\n\r\nnot that")
                 call.close()
                 return
             call.send(b"HTTP/1.1 100 Continue\r\n\r\n")

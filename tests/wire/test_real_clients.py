@@ -189,6 +189,14 @@ def test_a_body_is_sent_after_100_where_the_client_waits_for_it(session: Session
     assert (answer.status, answer.body == content(size)) == (200, True)
 
 
+@who_can("Expect")
+def test_a_refusal_instead_of_100_reaches_the_client(session: Session, origin: Origin) -> None:
+    answer = session.ask("POST", "/refused", {"Expect": "100-continue"}, content(LARGE))
+    assert (answer.status, answer.body) == (413, b"not that")
+    assert origin.expected == ["100-continue"]
+    assert session.ask("POST", "/echo", {"Expect": "100-continue"}, content(1000)).body == content(1000)
+
+
 @by(*(name for name in SESSIONS if name not in PROGRAMS))
 def test_one_connection_serves_for_all_of_it(session: Session) -> None:
     begun = session.ask("GET", "/about").json()["client"]
