@@ -1,7 +1,7 @@
 """Where a body ends (RFC 9112 sections 6 and 7): by its length, by its last chunk, or with its connection.
 
-The rule: heads go through llhttp, bodies are framed here. So a body with a length passes without a copy, and what
-follows a message is known to the byte, which is what smuggling lives off. Anything that is not exactly the grammar
+The rule: heads are read in `polling.http1`, bodies are framed here. So a body with a length passes without a copy, and
+what follows a message is known to the byte, which is what smuggling lives off. Anything that is not exactly the grammar
 raises `FramingError`.
 """
 
@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
+from asyncproxy.exchange.grammar import TOKEN, fault_of, is_field
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.trailers import Trailers, left_out_of_trailers, refused_in_trailers
 
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-_EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)*+)" % _EXTENSION)
-_TRAILER: Final = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*+" % _TOKEN)
 SIZE_LINE_LIMIT: Final = 256
 EXTENSIONS_LIMIT: Final = 16 * 1024
 """Bytes of chunk extensions in one body: nothing comes of them but work (RFC 9112 section 7.1.1)."""
@@ -148,8 +147,8 @@ class ChunkedBody:
         self._trailer_bytes += len(line) + 2
         if self._trailer_bytes > TRAILERS_LIMIT:
             raise FramingError("the trailers are too long")
-        if not _TRAILER.fullmatch(line):
-            raise FramingError("a trailer is no header field")
+        if not is_field(line):
+            raise FramingError(f"{fault_of(line)} among the trailers")
         name, _, value = line.partition(b":")
         if refused_in_trailers(name):
             raise FramingError(f"{name.decode('ascii')} cannot be said in a trailer")

@@ -1,10 +1,10 @@
-"""Heads of HTTP/1.1 messages: bytes to heads, on llhttp, for both sides.
+"""Heads of HTTP/1.1 messages: bytes to heads, for both sides.
 
-The rule: llhttp only ever sees one whole head, at most as long as the limit; so it buffers nothing, and cannot mistake
-a body for a head. It holds the grammar of the fields. What it lets through and RFC 9112 does not is refused here: other
-versions, stray spaces in the request line, a missing or second Host, transfer codings other than one `chunked`,
-transfer codings on HTTP/1.0, control characters in a reason. Which fields mean what, `exchange.forwarding` knows;
-where the body ends is the business of `exchange.framing`.
+The rule: a head is looked at whole and alone, at most as long as the limit, so no body can be mistaken for one. What is
+not exactly the grammar of RFC 9112 is refused: the request and status line here, fields by `exchange.grammar`; and what
+servers understand differently is refused here: a missing or second Host, transfer codings other than one `chunked`,
+lengths that are no number. Which fields mean what, `exchange.forwarding` knows; where the body ends is the business of
+`exchange.framing`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import re
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
-
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
+from asyncproxy.exchange.grammar import are_fields, fault_of_fields
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
 
@@ -37,7 +36,6 @@ _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _LINE_BEGUN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) [\t\x20-\x7e\x80-\xff]*(?=\r\n)")
 _STATUS_LINE_BEGINS: Final = b"HTTP/1."
-_CR: Final = 13
 _SLASH: Final = 47
 _ZERO: Final = 48
 _BODILESS: Final = frozenset((*range(100, 200), 204, 304))
@@ -53,13 +51,6 @@ Framing = LengthBody | ChunkedBody | UntilClose
 
 class BadReply(ValueError):
     """What an upstream sent is no HTTP/1.1 reply; str() says why."""
-
-
-class _Nobody:
-    """llhttp checks a head; nothing needs to hear of its parts."""
-
-
-_NOBODY: Final = _Nobody()
 
 
 def request_framing(request: Request) -> Framing:
@@ -87,14 +78,11 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
         raise ClientError(501, "the method is not known here")
     if len(target) > line_limit:
         raise ClientError(414, f"the request target is longer than {line_limit} bytes", detail="limits.request_line")
-    try:
-        HttpRequestParser(_NOBODY).feed_data(head)
-    except HttpParserUpgrade:
-        pass  # the head is read; framing and what an upgrade means are decided by its fields
-    except HttpParserError as why:
-        raise ClientError(400, f"malformed head: {why}") from None
+    block = head[line.end() : -4]
+    if not are_fields(head, line.end()):
+        raise ClientError(400, f"malformed head: {fault_of_fields(block)}")
     request = Request(method, target)
-    plain = request.sift(head[line.end() : -4])
+    plain = request.sift(block)
     host = request.host_value
     if host and _AUTHORITY.fullmatch(host) is None and not is_authority(host):
         raise ClientError(400, "the Host field is no host")
@@ -153,7 +141,7 @@ def check_reply_beginning(data: bytes) -> None:
 def _check_line_ends(data: bytes, error: Exception) -> None:
     """Raise `error` if a CR or LF in `data` stands alone; a CR at its end may still be followed."""
     ends = data.count(b"\r\n")
-    if data.count(b"\n") != ends or data.count(b"\r") - (data[-1] == _CR) != ends:
+    if data.count(b"\n") != ends or data.count(b"\r") - data.endswith(b"\r") != ends:
         raise error
 
 
@@ -235,15 +223,12 @@ def parse_reply(head: bytes, method: str) -> Reply:
     line = _STATUS_LINE.match(head)
     if line is None:
         raise BadReply("its status line is not HTTP/1.1")
-    try:
-        HttpResponseParser(_NOBODY).feed_data(head)
-    except HttpParserUpgrade:
-        pass  # the same as for requests
-    except HttpParserError as why:
-        raise BadReply(f"malformed head: {why}") from None
+    block = head[line.end() : -4]
+    if not are_fields(head, line.end()):
+        raise BadReply(f"malformed head: {fault_of_fields(block)}")
     digit, digits = line.groups()
     reply = Reply(int(digits))
-    plain = reply.sift(head[line.end() : -4])
+    plain = reply.sift(block)
     told = reply.length_value
     if plain and digit == b"1" and told.isdigit() and len(told) < 19 and told[0] != _ZERO:
         reply.length = int(told)
@@ -253,6 +238,8 @@ def parse_reply(head: bytes, method: str) -> Reply:
         reply.length = _reply_length(reply)
     if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
+        if reply.status == 204 and (reply.length or reply.noted.transfer):
+            reply.keep_alive = False  # it says that a body follows, and none may
         if reply.noted.transfer and (reply.status < 200 or reply.status == 204):
             raise BadReply(f"a {reply.status} has no transfer coding")
     elif reply.length is None and not reply.noted.transfer:

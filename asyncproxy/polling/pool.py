@@ -168,6 +168,11 @@ class ServerPool:
         for connection in list(self._idle):
             connection.close()
 
+    def forget_heads(self) -> None:
+        """What is known of replies' heads may be told otherwise from now on."""
+        for connection in self._open:
+            connection.forget_head()
+
     @property
     def empty(self) -> bool:
         """Whether it has no connection, and nobody waits for one."""
@@ -381,6 +386,11 @@ class Upstreams:
     def named_pools(self) -> list[tuple[str, ServerPool]]:
         """The pool of every server of the configuration, with the name of its group; so they are bounded."""
         return [(name, pool) for name, group in self._groups.items() for pool in group.pools]
+
+    def forget_heads(self) -> None:
+        """See `ServerPool.forget_heads`."""
+        for pool in self.pools():
+            pool.forget_heads()
 
     def close(self) -> None:
         """Close every connection now."""

@@ -101,6 +101,10 @@ class UpstreamConnection(Due):
         if self._head is None and not self._full:
             self.pool.deadlines.set(self, self.pool.first_byte)
 
+    def forget_head(self) -> None:
+        """Read the next reply's head, though it be one that is known."""
+        self._known = None
+
     def await_go_ahead(self) -> None:
         """The upstream is to say whether it wants the body; if it says nothing for a while, it gets it."""
         self.pool.deadlines.set(self, self.pool.settings.expect_timeout)
