@@ -138,7 +138,7 @@ def limit_unsent(bound: socket.socket) -> None:
     """Have connections that `bound` will accept give the kernel no more than they need; they inherit the option.
 
     Some hundred clients that read slowly use up what the kernel has for all of TCP otherwise, and then nobody's
-    connections move.
+    connections move (docs/decisions/0028-limits.md).
     """
     with contextlib.suppress(OSError, AttributeError):  # not Linux
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL)
