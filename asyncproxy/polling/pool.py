@@ -32,6 +32,7 @@ class UpstreamSettings(Protocol):
     servers: tuple[Origin, ...]
     connect_timeout: float
     expect_timeout: float
+    send_timeout: float | None
     first_byte_timeout: float | None
     idle_timeout: float | None
     total_timeout: float | None
@@ -56,6 +57,7 @@ class ServerPool:
         self.origin: Origin = origin
         self.name = str(origin)
         self.settings: UpstreamSettings = settings
+        self.patience = NEVER if self.settings.send_timeout is None else self.settings.send_timeout
         self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
         self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
         self.deadlines = means.deadlines

@@ -167,7 +167,7 @@ class Reader:
 
     def html(self, block: Block) -> None:
         """A page for errors: what it has filled in is what there is."""
-        assert {name for name in re.findall(r"{(\w+)}", block.text)} <= set(PLACEHOLDERS)
+        assert set(re.findall(r"{(\w+)}", block.text)) <= set(PLACEHOLDERS)
 
     def text(self, block: Block) -> None:
         """What the latest command prints; or logrotate's file, of which the commands are checked."""
