@@ -18,6 +18,7 @@ http {{
     scgi_temp_path {where}/scgi;
     keepalive_requests 1000000000;
     client_max_body_size 0;
+    map $http_upgrade $upgrading {{ default upgrade; "" ""; }}
     upstream bench {{
         server 127.0.0.1:{upstream_port};
         keepalive 128;
@@ -28,7 +29,8 @@ http {{
         location / {{
             proxy_pass http://bench;
             proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $upgrading;
             proxy_read_timeout 300s;
             proxy_send_timeout 300s;
             proxy_max_temp_file_size 0;

@@ -1,4 +1,4 @@
-"""The subcommands about what is parked: each asks the admin listener, and prints what came of it."""
+"""The subcommands about what is parked, and tunnels: each asks the admin listener, and prints what came of it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def ps_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def ps(admin: Admin, args: argparse.Namespace) -> int:
-    """List what is parked."""
-    rows = [row for row in parked(admin) if _matches(row, args.filter)]
+    """List what is parked, and tunnels."""
+    rows = [row for row in rows_of(admin) if _matches(row, args.filter)]
     if args.json:
         print_json(rows)
     elif args.quiet:
@@ -48,15 +48,20 @@ def ps(admin: Admin, args: argparse.Namespace) -> int:
     return 0
 
 
-def parked(admin: Admin) -> Iterator[Mapping[str, Any]]:
-    """All rows of what is parked, the eldest first; asked for page by page, so some may go meanwhile."""
-    after: dict[str, str] = {}
-    while True:
-        rows = admin.get(f"/status.json?{urlencode({'limit': PAGE, **after})}")["parked"]
-        yield from rows
-        if len(rows) < PAGE:
-            return
-        after = {"after": rows[-1]["id"]}
+def rows_of(admin: Admin) -> Iterator[Mapping[str, Any]]:
+    """All rows of what is parked, then of tunnels, each the eldest first; page by page, so some may go meanwhile."""
+    first = _page(admin)
+    for kind, rows in (("parked", first["parked"]), ("tunnels", first.get("tunnels", ()))):
+        while True:
+            yield from rows
+            if len(rows) < PAGE:
+                break
+            rows = _page(admin, after=rows[-1]["id"]).get(kind, ())
+
+
+def _page(admin: Admin, **after: str) -> Mapping[str, Any]:
+    page: Mapping[str, Any] = admin.get(f"/status.json?{urlencode({'limit': PAGE, **after})}")
+    return page
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

@@ -168,6 +168,22 @@ class Forward(Wait["Reply"]):
         return f"forward to {self.upstream or getattr(self.request.route, 'upstream', None)}"
 
 
+class MappedForward(Forward):
+    """A forward to an upstream that knows the place by another name than its client does.
+
+    Without `preserve_host` its Host is that of the server that is asked. With `rewrite` what the reply says of the
+    place is mapped back, see `exchange.rewriting`, below `prefix` if that was taken off the target.
+    """
+
+    __slots__ = ("prefix", "preserve_host", "rewrite")
+
+    def __init__(self, plain: Forward, *, preserve_host: bool, prefix: bytes, rewrite: bool) -> None:
+        super().__init__(plain.request, plain.upstream, plain.target, plain.headers, plain.timeout)
+        self.preserve_host = preserve_host
+        self.prefix = prefix
+        self.rewrite = rewrite
+
+
 class Fetch(Wait["Fetched"]):
     """See `Request.fetch`."""
 

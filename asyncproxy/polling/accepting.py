@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncproxy.exchange.errors import ClientError, ClientGone, ClientStalled, ProxyError
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.peers import Peer
+from asyncproxy.exchange.upgrading import SWITCHING
 from asyncproxy.polling.deadlines import NEVER, TICK
 from asyncproxy.polling.failures import blame
 from asyncproxy.polling.http1 import KnownRequest, check_beginning, parse_request
@@ -22,6 +23,7 @@ from asyncproxy.polling.unsent import count_unsent, count_untaken
 
 if TYPE_CHECKING:
     from asyncproxy.polling.listening import Door
+    from asyncproxy.polling.tunnel import Tunnel
 
 _CR: Final = 13
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
@@ -323,6 +325,16 @@ class ClientConnection(Receiving):
         if self.exchange is not None:
             blame(self.exchange, error)
         self.transport.abortConnection()
+
+    def switch(self, block: bytes, tunnel: Tunnel) -> None:
+        """Send a 101 with the fields of `block`; from now on the connection is one end of `tunnel`."""
+        self.inform(SWITCHING, block + self.request.mark)
+        self.status, self.sent = SWITCHING, 0
+        self.door.deadlines.remove(self)
+        if self._outflow is not None:
+            self._outflow.stop()
+        early, self._buffer = self._buffer, b""
+        tunnel.open(self, early)
 
     # The end.
 

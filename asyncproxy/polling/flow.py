@@ -44,11 +44,13 @@ from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
+from asyncproxy.polling.signature import Signature
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.timing import timed
-from asyncproxy.polling.tunnel import Tunnel, Tunnels
+from asyncproxy.polling.tunnel import Tunnel
+from asyncproxy.polling.tunnels import Tunnels
 from asyncproxy.polling.turning import Turning
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.web_request import WebChannel
@@ -254,10 +256,8 @@ class Exchange(Turning):
             self.finish() if self.gone else self.failed(error)
         elif stage == PARKED and self.parked is not None:
             self.parked.interrupt(error)
-        elif (
-            stage == QUEUED and self.turn is not None and self.turn.owner.main and self.flow.workers.withdraw(self.turn)
-        ):
-            turn, self.turn = self.turn, None
+        elif stage == QUEUED and (turn := self.turn) and turn.owner.main and self.flow.workers.withdraw(turn):
+            self.turn = None
             self.withdrawn(turn, error)
         else:
             self.verdict = error
@@ -335,6 +335,7 @@ class Flow:
         spool_in_memory: int = 1 << 20,
         ids: RequestIds | None = None,
         books: Books | None = None,
+        signature: Signature | None = None,
     ) -> None:
         self.workers = workers
         self.lot = lot
@@ -348,6 +349,8 @@ class Flow:
         """How a request's id is told to its upstream and its client; None: it is not."""
         self.books = books
         """Where finished requests are written down; None: nobody reads of them."""
+        self.signature = signature or Signature()
+        """What heads say of us."""
         self.tunnels = Tunnels(deadlines)
         self.exchanges: set[Exchange] = set()
         self.clean_ups: set[CallTurn] = set()  # turns, queued or running, of exchanges that are over

@@ -56,6 +56,7 @@ class Metrics(Collector):
         yield _gauge("exchanges", "Requests that are on their way, by stage.", "stage", flow.stages().items())
         yield _parked(flow)
         yield from _workers(flow)
+        yield from _tunnels(flow)
         if self._watched:
             words = "Turns that kept their worker for too long."
             yield CounterMetricFamily("asyncproxy_worker_stalls", words, self._watched["stalled"])
@@ -127,6 +128,17 @@ def _workers(flow: Flow) -> Iterator[Metric]:
     yield GaugeMetricFamily("asyncproxy_turns_queued", "Turns that wait for a worker.", counts["queued"])
     words = "Time that worker threads had turns, all of them added up."
     yield CounterMetricFamily("asyncproxy_workers_busy_seconds", words, workers.busy_seconds)
+
+
+def _tunnels(flow: Flow) -> Iterator[Metric]:
+    """How many there are is a stage's."""
+    counts = flow.tunnels.statistics()
+    yield CounterMetricFamily("asyncproxy_tunnels", "Requests that became tunnels.", counts["total"])
+    words = "Bytes that went through tunnels, from clients and to them."
+    passed = CounterMetricFamily("asyncproxy_tunnel_bytes", words, labels=["direction"])
+    for direction in ("received", "sent"):
+        passed.add_metric([direction], counts[direction])
+    yield passed
 
 
 def _pools(upstreams: Upstreams) -> Iterator[Metric]:

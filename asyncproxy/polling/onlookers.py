@@ -136,6 +136,7 @@ class Onlookers:
             "workers": flow.workers.statistics(),
             "running": self._workers(),
             "stages": flow.stages(),
+            "tunnelled": flow.tunnels.statistics(),
             "upstreams": dict(list(servers.items())[:SERVERS]),
             "upstreams_total": len(servers),
             "sample": self.samples.ring[-1] if self.samples.ring else None,

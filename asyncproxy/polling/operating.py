@@ -1,4 +1,4 @@
-"""What an operator may do to a request that is parked: call it off, or give it more time.
+"""What an operator may do to a request that is parked: call it off, or give it more time; tunnels may be cut.
 
 The rule: who asks, for what, and what came of it is one line of the log, refused or not. Nothing is guessed: an id that
 several requests have, for clients chose it, is refused, as is a request whose code runs right now.
@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from twisted.logger import Logger
 
 from asyncproxy.exchange.errors import Cancelled, ProxyError
-from asyncproxy.exchange.lifecycle import PARKED
+from asyncproxy.exchange.lifecycle import PARKED, TUNNELLING
 from asyncproxy.exchange.messages import in_print
 from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.flow import Exchange, Flow
@@ -36,17 +36,20 @@ class Operated:
     flow: Flow
 
     def cancel(self, request_id: str, status: int = 503, by: str = "") -> dict[str, Any]:
-        """End the parked request `request_id`: its module hears `Cancelled` at its await, its client gets `status`.
+        """End the request `request_id`, which is parked or a tunnel: its module hears `Cancelled` at its await, its
+        client gets `status`.
 
         `by` says who asks, for the log. Gives ``{"request": ID, "status": status}``; the status is None if the
         response had begun: it is cut. Raises `OperationRefused`, of status 400 for a `status` that is not from 400 to
-        599, 404 for an id that no request has, and 409 if the request is not parked, or if several have the id. To be
+        599, 404 for an id that no request has, and 409 if the request is neither, or if several have the id. To be
         called on the polling thread.
         """
         audit = Audit(by, "cancel", request_id)
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
             audit.refuse(400, f"status is {status!r}: write a number from 400 to 599")
-        exchange = _parked(self.flow, request_id, audit)
+        exchange = _found(self.flow, request_id, audit)
+        if exchange.stage != TUNNELLING:
+            _check_parked(exchange, audit)
         told = None if exchange.started else status
         audit.done("its response is cut" if told is None else f"answered {status}", exchange)
         exchange.call_off(Cancelled(status, by))
@@ -63,7 +66,8 @@ class Operated:
         audit = Audit(by, "extend", request_id)
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST:
             audit.refuse(400, f"{seconds!r} s: give it more than nothing, and at most 30 days at once")
-        exchange = _parked(self.flow, request_id, audit)
+        exchange = _found(self.flow, request_id, audit)
+        _check_parked(exchange, audit)
         if not _extended(exchange, seconds):
             audit.refuse(409, "neither its park nor its route has a timeout: there is nothing to extend", exchange)
         left = left_of(exchange)
@@ -97,16 +101,19 @@ def left_of(exchange: Exchange) -> float | None:
     return round(min(left), 3) if left else None
 
 
-def _parked(flow: Flow, request_id: str, audit: Audit) -> Exchange:
-    """The one exchange of that id, which is parked."""
+def _found(flow: Flow, request_id: str, audit: Audit) -> Exchange:
+    """The one exchange of that id."""
     found = [exchange for exchange in flow.exchanges if exchange.request.id == request_id]
     if not found:
         audit.refuse(404, "no request has this id: it is answered, or its client has left")
     if len(found) > 1:
         audit.refuse(409, f"{len(found)} requests have this id, which their clients chose: it does not say which one")
-    if found[0].stage != PARKED or found[0].parked is None:
-        audit.refuse(409, f"it is not parked, but {found[0].shown_stage}: ask again when it waits", found[0])
     return found[0]
+
+
+def _check_parked(exchange: Exchange, audit: Audit) -> None:
+    if exchange.stage != PARKED or exchange.parked is None:
+        audit.refuse(409, f"it is not parked, but {exchange.shown_stage}: ask again when it waits", exchange)
 
 
 def _extended(exchange: Exchange, seconds: float) -> bool:

@@ -10,7 +10,8 @@ side is one to the other. Polling thread only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
@@ -21,12 +22,11 @@ from zope.interface import implementer
 from asyncproxy.exchange.errors import TunnelIdle, UpstreamError
 from asyncproxy.exchange.lifecycle import SWITCHED
 from asyncproxy.polling.bodies import HIGH_WATER
-from asyncproxy.polling.deadlines import NEVER, Due
-from asyncproxy.polling.unsent import count_unsent
+from asyncproxy.polling.deadlines import NEVER, TICK, Due
+from asyncproxy.polling.unsent import count_unsent, count_untaken
 
 if TYPE_CHECKING:
-    from asyncproxy.polling.answering import Answering
-    from asyncproxy.polling.deadlines import Deadlines
+    from asyncproxy.polling.accepting import ClientConnection
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.upstream import Forwarding
     from asyncproxy.polling.upstream_connection import UpstreamConnection
@@ -149,9 +149,10 @@ class Tunnel(Due):
     __slots__ = (
         "_closing",
         "_forwarding",
+        "_left",
         "_over",
         "_slot",
-        "_unsent",
+        "_verdict",
         "client",
         "due",
         "error",
@@ -176,7 +177,9 @@ class Tunnel(Due):
         """When a byte last came from either side."""
         self._forwarding: Forwarding | None = forwarding
         self._closing = self._over = False
-        self._unsent = 0  # bytes not taken when last looked at
+        self._left = 0  # bytes not taken when last looked at
+        self._verdict: Callable[[], None] | None = None
+        """What a reset comes to, once what came before it has gone on."""
         server.sink = _Held(server.transport)
         server.take_over()
         if rest:
@@ -187,7 +190,7 @@ class Tunnel(Due):
         """Whether it has been opened, or let go: a reply can be answered with once."""
         return self.exchange is not None or self._over
 
-    def open(self, connection: Answering, early: bytes) -> None:
+    def open(self, connection: ClientConnection, early: bytes) -> None:
         """Join it to the client of `connection`, which was told 101 and has sent `early` already."""
         forwarding, exchange = self._forwarding, connection.exchange
         assert forwarding is not None
@@ -248,21 +251,40 @@ class Tunnel(Due):
             return
         if exchange is None:
             self.error = _reset(self)
+        elif self._verdict is not None:
+            self._verdict()
         elif not self._closing or not reason.check(ConnectionDone):
-            exchange.left() if end is self.client else exchange.call_off(_reset(self))
+            self._broken(exchange.left if end is self.client else partial(exchange.call_off, _reset(self)), end)
         elif end.other is not None and end.other.gone:
             exchange.source = None
             self._end()
             exchange.finish()
 
+    def _broken(self, verdict: Callable[[], None], end: End) -> None:
+        """`end` was reset. What it sent before that the other side's kernel shall have first, as without us."""
+        other = end.other
+        if other is None or other.gone or not count_unsent(other.transport):
+            verdict()
+            return
+        assert self.exchange is not None
+        self._verdict = verdict
+        if not other.ended:
+            other.transport.pauseProducing()
+        self.exchange.flow.tunnels.look(self, TICK)
+
     def expired(self) -> None:
-        """No byte has come for so long; unless a peer that is slow has taken some, it is over."""
+        """No byte has come for so long: it is over, unless a peer that is slow has taken some; or it was reset."""
         exchange = self.exchange
         assert exchange is not None
-        unsent = sum(count_unsent(end.transport) for end in self._ends() if not end.gone)
-        if unsent not in (0, self._unsent):
+        count = count_untaken if self._verdict is None else count_unsent
+        left = sum(count(end.transport) for end in self._ends() if not end.gone)
+        settled = left in (0, self._left)
+        self._left = left
+        if self._verdict is not None:
+            self._verdict() if settled else exchange.flow.tunnels.look(self, TICK)
+            return
+        if not settled:
             self.heard = self.seconds()
-        self._unsent = unsent
         limit = self.patience
         if self.heard + limit > self.seconds():
             exchange.flow.tunnels.watch(self)
@@ -277,6 +299,15 @@ class Tunnel(Due):
         assert self.exchange is not None
         idle = self.exchange.flow.tunnels.idle
         return min(idle, FLUSH) if self._closing else idle
+
+    def statistics(self) -> dict[str, int]:
+        """Bytes ``received`` from its client and ``sent`` to it."""
+        return {"received": self.received, "sent": self.server.count}
+
+    @property
+    def received(self) -> int:
+        """Bytes that its client has sent."""
+        return 0 if self.client is None else self.client.count
 
     # Its end.
 
@@ -313,59 +344,3 @@ class Tunnel(Due):
 def _reset(tunnel: Tunnel) -> UpstreamError:
     pool = tunnel.server.before.pool
     return UpstreamError("reset", "the upstream closed the connection that it had switched", str(pool))
-
-
-class Tunnels:
-    """Those that are open, and what went through them and through those before. Polling thread only."""
-
-    def __init__(self, deadlines: Deadlines) -> None:
-        self.idle = NEVER
-        """Seconds after which one through which nothing passes is closed."""
-        self.open: set[Tunnel] = set()
-        self.total = 0
-        """How many there have been."""
-        self._deadlines = deadlines
-        self._received = 0
-        self._sent = 0
-
-    def limit(self, idle: float | None) -> None:
-        """From now on one may be idle for `idle` seconds, for those that are open too; None: for ever."""
-        self.idle = NEVER if idle is None else idle
-        for tunnel in self.open:
-            self.watch(tunnel)
-
-    def opened(self, tunnel: Tunnel) -> None:
-        """`tunnel` is open."""
-        self.open.add(tunnel)
-        self.total += 1
-        self.watch(tunnel)
-
-    def watch(self, tunnel: Tunnel) -> None:
-        """Have `tunnel` look at itself when nothing can have passed for too long."""
-        self._deadlines.remove(tunnel)  # what was later would keep it in memory until then
-        self._deadlines.set(tunnel, tunnel.heard + tunnel.patience - tunnel.seconds())
-
-    def closed(self, tunnel: Tunnel) -> None:
-        """`tunnel` is over."""
-        self._deadlines.remove(tunnel)
-        self.open.discard(tunnel)
-        self._received += _received(tunnel)
-        self._sent += tunnel.server.count
-
-    def statistics(self) -> dict[str, int]:
-        """How many are ``open``, how many there were in ``total``; bytes ``received`` from clients and ``sent`` to
-        them.
-        """
-        return {
-            "open": len(self.open),
-            "total": self.total,
-            "received": self._received + sum(map(_received, self.open)),
-            "sent": self._sent + sum(tunnel.server.count for tunnel in self.open),
-        }
-
-    def __repr__(self) -> str:
-        return f"<Tunnels {len(self.open)} open of {self.total}>"
-
-
-def _received(tunnel: Tunnel) -> int:
-    return tunnel.client.count if tunnel.client is not None else 0

@@ -29,6 +29,7 @@ from asyncproxy.exchange.waits import (
     Forward,
     FutureDone,
     Gather,
+    MappedForward,
     Native,
     OnReactor,
     Readiness,
@@ -38,6 +39,7 @@ from asyncproxy.exchange.waits import (
 )
 from asyncproxy.polling.bodies import body_stream
 from asyncproxy.polling.parking import Parked
+from asyncproxy.polling.rewriting import MappedForwarding
 from asyncproxy.polling.spooling import Unspool
 from asyncproxy.polling.tickets import AwaitingTicket
 from asyncproxy.polling.upstream import Forwarding
@@ -293,6 +295,7 @@ class Gathering(Parked):
 
 KINDS: Final[Mapping[type, type[Parked]]] = {
     Forward: Forwarding,
+    MappedForward: MappedForwarding,
     Sleep: Sleeping,
     Readiness: Watching,
     FutureDone: AwaitingFuture,

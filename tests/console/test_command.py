@@ -73,6 +73,18 @@ def test_ps_asks_for_page_after_page(
     assert capsys.readouterr().out == "a-1\na-2\na-3\n"
 
 
+def test_ps_has_tunnels_behind_what_is_parked(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parking, "PAGE", 2)
+    asked.answers = {
+        "/status.json?limit=2": {"parked": [row(3)], "tunnels": [row(1), row(2)]},
+        "/status.json?limit=2&after=a-2": {"parked": [row(3)], "tunnels": [row(4)]},
+    }
+    assert main(["ps", "-q"]) == 0
+    assert capsys.readouterr().out == "a-3\na-1\na-2\na-4\n"
+
+
 def test_ps_shows_columns_and_what_matches(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     asked.answers = {"/status.json?limit=1000": {"parked": [row(1), row(2, path="/X\x1b", deadline_s=5)]}}
     assert main(["ps"]) == 0

@@ -177,6 +177,15 @@ class Forwarding(Scene):
                 upstream.answer(REPLY)
 
 
+class MappedForwarding(Forwarding):
+    """The upstream is asked by its own name, and the reply says something of the place."""
+
+    kind = waits.MappedForward
+
+    def wait(self, request: Request) -> Any:
+        return waits.MappedForward(request.forward(), preserve_host=False, prefix=b"/app", rewrite=True)
+
+
 class Uploading(Forwarding):
     """The forward of a body that does not end by itself."""
 
@@ -367,6 +376,7 @@ class ParkingOnCoroutine(Parking):
 
 SCENES = [
     *(Sleeper, Descriptor, WritableDescriptor, Future, Deferring, Fetching, Forwarding, Uploading, Connecting),
+    MappedForwarding,
     *(AwaitingTicket, DefaultingTicket, ParkingOnTicket),
     *(Piece, WholeBody, Gathering, Rendering, Strands, Parking, ParkingWithContext, ParkingOnCoroutine),
 ]

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from asyncproxy import Module, Response, sleep
+from asyncproxy.exchange.errors import Draining
 from asyncproxy.exchange.messages import Request
-from tests.fakes import FakeClient, House
+from asyncproxy.modules.live.page import page
+from asyncproxy.polling.operating import OperationRefused
+from tests.fakes import SERVER, FakeClient, House
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nX-Own: 1\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-Theirs: 2\r\n\r\n"
@@ -426,6 +429,40 @@ def test_a_reset_of_the_server_is_one_to_the_client() -> None:
     house.assert_nothing_left()
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_came_before_a_reset_goes_on_before_the_reset(who: str) -> None:
+    house = House()
+    client = tunnel(house)
+    server = house.upstream().wire
+    assert server is not None
+    broken, other = (client.wire, server) if who == "client" else (server, client.wire)
+    other.slow()
+    broken.resumeProducing()
+    house.settle()
+    broken.arrive(b"last words")
+    broken.reset()
+    house.settle()
+    assert not other.aborted
+    assert other.out.endswith(b"last words")
+    house.advance(0.3)
+    assert other.aborted
+    assert house.records[0].flag == ("DC" if who == "client" else "UC")
+    house.assert_nothing_left()
+
+
+def test_both_sides_may_be_reset() -> None:
+    house = House()
+    client = tunnel(house)
+    server = house.upstream().wire
+    assert server is not None
+    server.slow()
+    client.wire.reset()
+    server.reset()
+    house.settle()
+    assert [record.flag for record in house.records] == ["DC"]
+    house.assert_nothing_left()
+
+
 def test_a_client_that_leaves_before_the_module_answers_takes_the_server_with_it() -> None:
     house = House(Late())
     client = asked(house)
@@ -675,3 +712,113 @@ def test_a_tunnels_time_is_in_its_ledger() -> None:
     house.settle()
     assert house.records[0].duration == pytest.approx(12)
     assert house.records[0].spent[5] == pytest.approx(12)
+
+
+# Who looks, and what operators do.
+
+
+def test_a_tunnel_is_shown_with_what_went_through_it() -> None:
+    house = House(limits={"tunnel_idle": "60s"})
+    client = tunnel(house, b"12345")
+    house.advance(10)
+    client.send(b"123")
+    house.advance(5)
+    shown = house.snapshot()
+    assert shown["stages"]["TUNNELLING"] == 1
+    assert shown["tunnelled"] == {"open": 1, "total": 1, "received": 3, "sent": 5}
+    assert shown["parked"] == []
+    (row,) = shown["tunnels"]
+    assert row == {
+        "id": house.exchange().request.id,
+        "client": "127.0.0.1:4000",
+        "method": "GET",
+        "path": "/chat",
+        "module": "reverse",
+        "waiting_for": "tunnel of websocket",
+        "at": "",
+        "since_s": pytest.approx(15, abs=0.1),
+        "deadline_s": pytest.approx(55, abs=0.1),
+        "upstream": SERVER,
+        "received": 3,
+        "sent": 5,
+        "idle_s": pytest.approx(5, abs=0.1),
+    }
+
+
+def test_tunnels_are_shown_page_by_page() -> None:
+    house = House(limits={"tunnel_idle": "off"})
+    for _ in range(3):
+        asked(house)
+        house.upstream().answer(SWITCHED)
+        house.settle()
+    every = [row["id"] for row in house.snapshot()["tunnels"]]
+    assert len(every) == 3
+    assert house.snapshot()["tunnels"][0]["deadline_s"] is None
+    first = house.snapshot(limit=2)["tunnels"]
+    assert [row["id"] for row in first] == every[:2]
+    assert [row["id"] for row in house.snapshot(limit=2, after=first[-1]["id"])["tunnels"]] == every[2:]
+
+
+def test_the_metrics_and_the_page_have_what_went_through_tunnels() -> None:
+    house = House()
+    client = tunnel(house, b"x" * 2048)
+    client.send(b"123")
+    house.settle()
+    text = house.metrics().decode()
+    for line in (
+        'asyncproxy_exchanges{stage="TUNNELLING"} 1.0',
+        "asyncproxy_tunnels_total 1.0",
+        'asyncproxy_tunnel_bytes_total{direction="received"} 3.0',
+        'asyncproxy_tunnel_bytes_total{direction="sent"} 2048.0',
+    ):
+        assert f"\n{line}\n" in text
+    assert "3 B in, 2.0 KiB out" in page(house.overview(), operate=False)
+
+
+def test_an_operator_may_cut_a_tunnel() -> None:
+    house = House()
+    client = tunnel(house)
+    identity = house.exchange().request.id
+    assert house.cancel(identity) == {"request": identity, "status": None}
+    house.settle()
+    assert client.wire.aborted
+    assert house.upstream().closed
+    assert house.records[0].flag == "OC"
+    house.assert_nothing_left()
+
+
+def test_a_tunnel_has_no_deadline_that_could_be_extended() -> None:
+    house = House()
+    tunnel(house)
+    with pytest.raises(OperationRefused, match="not parked, but TUNNELLING"):
+        house.extend(house.exchange().request.id, 5.0)
+
+
+def test_a_drain_cuts_tunnels() -> None:
+    house = House()
+    client = tunnel(house)
+    house.exchange().call_off(Draining())
+    house.settle()
+    assert client.wire.aborted
+    assert house.records[0].flag == "DR"
+    house.assert_nothing_left()
+
+
+def test_the_end_of_the_proxy_ends_tunnels() -> None:
+    house = House()
+    tunnel(house)
+    house.exchange().left()
+    house.settle()
+    assert house.upstream().closed
+    house.assert_nothing_left()
+
+
+def test_a_tunnel_says_how_it_is() -> None:
+    house = House()
+    client = tunnel(house)
+    (one,) = house.flow.tunnels.open
+    assert "Tunnel of websocket, open" in repr(one)
+    assert repr(house.flow.tunnels) == "<Tunnels 1 open of 1>"
+    client.wire.reset()
+    house.settle()
+    assert "over" in repr(one)

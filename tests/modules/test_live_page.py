@@ -12,7 +12,7 @@ import pytest
 from asyncproxy import Module, Request, Response, __version__, sleep
 from asyncproxy.modules import live
 from asyncproxy.modules.live.files import FILES
-from asyncproxy.modules.live.page import page
+from asyncproxy.modules.live.page import page, sized
 from asyncproxy.testing import Lab
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -66,7 +66,8 @@ def view(**given: Any) -> dict[str, Any]:
         "workers": {"total": 3, "busy": 1, "queued": 1234},
         "running": [None, run(), None],
         "served": 7,
-        "stages": {"PARKED": 3, "WORKING": 0},
+        "stages": {"PARKED": 3, "WORKING": 0, "TUNNELLING": 2},
+        "tunnelled": {"open": 2, "total": 9, "received": 1023, "sent": 5 << 30},
         "parked": [],
         "parked_total": 0,
         "upstreams": {},
@@ -122,10 +123,27 @@ def test_the_page_shows_the_proxy_as_it_is() -> None:
     assert re.search(r"test_live_page\.py:\d+ await sleep\(600\) sleep 600 s no limit GET /held/a", seen.text)
 
 
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (10 * 1024, "10 KiB"),
+        (1 << 20, "1.0 MiB"),
+        ((1 << 20) - 1, "1023 KiB"),
+        (1 << 60, "1048576 TiB"),
+    ],
+)
+def test_sizes_are_told_as_people_say_them(size: int, words: str) -> None:
+    assert sized(size) == words
+
+
 def test_figures_are_told_with_what_they_mean() -> None:
     text = Seen(html()).text
     assert "Requests a second 1,234 7 served Latency 2.1 ms median, 99% 500 ms" in text
-    assert "Parked 3 hold no thread Working 0 a module runs" in text
+    assert "Parked 3 hold no thread Working 0 a module runs Tunnelling 2 1023 B in, 5.0 GiB out" in text
     assert "None has been asked yet." in text
     assert "Latency - median, none of late" in Seen(html(sample=None)).text
 

@@ -10,7 +10,7 @@ from asyncproxy.polling.metrics import Metrics
 from asyncproxy.polling.tally import BOUNDS
 from tests.fakes import House
 
-LABELS = ("route", "status", "stage", "wait", "upstream", "server", "state", "outcome", "le", "limit")
+LABELS = ("route", "status", "stage", "wait", "upstream", "server", "state", "outcome", "direction", "le", "limit")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 

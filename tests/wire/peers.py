@@ -131,6 +131,10 @@ class Wire:
     def close(self) -> None:
         self.sock.close()
 
+    def half_close(self) -> None:
+        """Send no more, and read on."""
+        self.sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Close by RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

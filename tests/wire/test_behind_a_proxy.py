@@ -22,6 +22,11 @@ def configuration(peers: Peers) -> str:
 module = "reverse"
 upstream = "{peers.one.url}"
 [[route]]
+path = "/shop/"
+module = "reverse"
+upstream = "{peers.one.url}"
+settings = {{ preserve_host = false, strip_prefix = true }}
+[[route]]
 path = "/who"
 module = "{HERE}:Who"
 """
@@ -41,6 +46,25 @@ def test_a_trusted_peer_says_who_asks(proxy: Proxy, upstream: Upstream) -> None:
     ]
     assert call.get("host") == "proxy.test"
     until(lambda: proxy.log.count('"client":"192.0.2.9"') == 2, "the access log names the client")
+
+
+def test_an_upstream_s_own_name_stays_between_it_and_us(proxy: Proxy, upstream: Upstream) -> None:
+    own = upstream.url.removeprefix("http://")
+    fields = (f"Location: http://{own}/next", "Content-Location: /here", "Set-Cookie: a=b; Path=/; Domain=127.0.0.1",
+              "Set-Cookie: c=d; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/e")  # fmt: skip
+    upstream.script = lambda call: call.answer(b"", "302 Found", *fields)
+    with proxy.client() as client:
+        replies = [client.get("/shop/cart?id=7") for _ in range(3)]
+    assert {(call.target, call.get("host"), call.get("x-forwarded-host")) for call in upstream.calls} == {
+        ("/cart?id=7", own, "proxy.test")
+    }
+    for reply in replies:
+        assert reply.get("location") == "http://proxy.test/shop/next"
+        assert reply.get("content-location") == "/shop/here"
+        assert reply.all("set-cookie") == [
+            "a=b; Path=/shop/",
+            "c=d; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/shop/e",
+        ]
 
 
 @pytest.mark.parametrize(

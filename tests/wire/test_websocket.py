@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
 
 import pytest
 import websocket  # the package websocket-client
@@ -10,6 +12,7 @@ from websockets.sync.client import connect
 
 from tests.wire.conftest import Peers
 from tests.wire.proxies import Proxy
+from tests.wire.websocket_cases import Outcome, cases, play
 from tests.wire.websocket_peers import LARGEST, EchoServer, echo_server
 
 
@@ -59,3 +62,34 @@ def test_websocket_client_talks_through_the_tunnel(proxy: Proxy) -> None:
     assert client.recv_frame().data == b"here"
     client.close(status=1001, reason=b"bye")
     proxy.idle()
+
+
+CASES = {case.name: case for case in cases()}
+
+
+@pytest.fixture(scope="module")
+def without_proxy(echo: EchoServer) -> Callable[[str], tuple[Outcome, list[Any]]]:
+    """What comes of a case, for its client and its server, without the proxy."""
+    return lru_cache(None)(lambda name: outcome(echo.port, echo, "direct", name))
+
+
+def outcome(port: int, echo: EchoServer, how: str, name: str) -> tuple[Outcome, list[Any]]:
+    path = f"/{how}/{name}"
+    return play(port, path, CASES[name]), echo.conversation(path)
+
+
+@pytest.mark.parametrize("group", range(8))
+def test_each_case_comes_to_the_same_as_without_the_proxy(
+    proxy: Proxy, echo: EchoServer, without_proxy: Callable[[str], tuple[Outcome, list[Any]]], group: int
+) -> None:
+    for name in list(CASES)[group::8]:
+        through = outcome(proxy.port, echo, proxy.reactor, name)
+        assert through[0].status == 101, name
+        assert through == without_proxy(name), name
+    proxy.idle()
+
+
+def test_the_cases_end_in_every_way(without_proxy: Callable[[str], tuple[Outcome, list[Any]]]) -> None:
+    codes = {without_proxy(name)[1][-1][1] for name in CASES}
+    assert {1000, 1002, 1003, 1007, 1009, 1011, 3000, 4999, None} <= codes
+    assert len(CASES) > 200

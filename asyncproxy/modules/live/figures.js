@@ -1,6 +1,6 @@
 // What is not a row: rate, latency and stages with their last ten minutes, workers, upstream servers, warnings.
 
-import { brief, code, counted, drawn, element, lasting, say } from "./words.js";
+import { brief, code, counted, drawn, element, lasting, say, sized } from "./words.js";
 
 const WIDTH = 120;
 const HEIGHT = 28;
@@ -23,6 +23,8 @@ export class Figures {
     this.showRate(figures);
     this.showLatency(figures.sample);
     for (const [stage, count] of Object.entries(figures.stages)) this.showStage(stage, count);
+    const { received, sent } = figures.tunnelled;
+    say(document.querySelector("#figure-tunnelling small"), `${sized(received)} in, ${sized(sent)} out`);
     say(document.getElementById("uptime"), lasting(figures.uptime_s));
     document.getElementById("workers").replaceChildren(...workers(figures));
     document.getElementById("upstreams").replaceChildren(...upstreams(figures));

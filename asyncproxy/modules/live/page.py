@@ -36,8 +36,8 @@ _STAGES: Final = {
     "WORKING": "a module runs",
     "PARKED": "hold no thread",
     "RESPONDING": "an answer goes out",
-    "TUNNELLING": "bytes go both ways",
 }
+_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _LEDGER: Final = ("receiving", "queued", "working", "parked", "upstream", "sending")
 _SERVERS: Final = ("open", "idle", "opening", "waiting")
 
@@ -65,8 +65,11 @@ def _figures(view: Mapping[str, Any]) -> Iterable[str]:
     yield _figure("rate", "Requests a second", "-" if rate is None else f"{rate:,.0f}", f"{view['served']:,} served")
     words = "median, none of late" if p99 is None else f"median, 99% {brief(p99)}"
     yield _figure("latency", "Latency", "-" if p50 is None else brief(p50), words)
+    tunnelled = view["tunnelled"]
+    passed = {"TUNNELLING": f"{sized(tunnelled['received'])} in, {sized(tunnelled['sent'])} out"}
     for stage, count in view["stages"].items():
-        yield _figure(stage.lower(), stage.capitalize(), f"{count:,}", _STAGES.get(stage, ""), some=count > 0)
+        words = passed.get(stage) or _STAGES.get(stage, "")
+        yield _figure(stage.lower(), stage.capitalize(), f"{count:,}", words, some=count > 0)
 
 
 def _figure(key: str, name: str, value: str, words: str, *, some: bool = True) -> str:
@@ -192,3 +195,10 @@ def lasting(seconds: float) -> str:
             rest = whole % size // part
             return f"{whole // size} {name}" + (f" {rest} {part_name}" if rest else "")
     raise AssertionError("a minute is left")
+
+
+def sized(size: int) -> str:
+    """Bytes as people say them: ``512 B``, ``1.5 KiB``, ``320 MiB``."""
+    step = 0 if size < 1024 else min(4, (size.bit_length() - 1) // 10)
+    count = size / 1024**step
+    return f"{count:.1f} {_SIZES[step]}" if step and count < 9.95 else f"{int(count)} {_SIZES[step]}"

@@ -19,6 +19,12 @@ export function brief(seconds) {
 const numbers = new Intl.NumberFormat("en");
 export const counted = (count) => numbers.format(count);
 
+export function sized(bytes) {
+  const step = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  const size = bytes / 1024 ** step;
+  return `${step && size < 9.95 ? size.toFixed(1) : Math.floor(size)} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
+}
+
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
