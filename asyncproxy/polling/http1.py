@@ -19,6 +19,7 @@ from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.grammar import are_fields, fault_of_fields
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.upgrading import UPGRADE_REQUIRED, required
 
 METHODS: Final = {
     name.encode(): name
@@ -236,6 +237,8 @@ def parse_reply(head: bytes, method: str) -> Reply:
         reply.minor = digit[0] - 48
         reply.keep_alive = keeps_alive(reply.noted.connection, reply.minor)
         reply.length = _reply_length(reply)
+        if reply.status == UPGRADE_REQUIRED:
+            reply.passed += required(reply)
     if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
         if reply.noted.transfer and (reply.status < 200 or reply.status == 204):

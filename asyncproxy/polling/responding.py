@@ -13,7 +13,7 @@ from asyncproxy.exchange.errors import ModuleError, error_text
 from asyncproxy.exchange.forwarding import VIA, Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
-from asyncproxy.exchange.upgrading import SWITCHING, upgrade_block
+from asyncproxy.exchange.upgrading import SWITCHING, UPGRADE_REQUIRED, required, upgrade_block
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.tunnel import Tunnel
 from asyncproxy.working.turns import CallTurn
@@ -31,7 +31,7 @@ def respond(exchange: Exchange, response: Response) -> None:
         return
     if response.status == SWITCHING:
         raise _no_switch(exchange)
-    block = _without_id(exchange, without_length(Block(response.headers.raw).passed))
+    block = _own_block(exchange, response)
     body = response.body
     if isinstance(body, str):
         body = body.encode()
@@ -129,8 +129,15 @@ def _block(exchange: Exchange, reply: Reply) -> bytes:
     via = b"" if type(reply) is Rendered else VIA
     if reply.own_headers is None:
         return (reply.passed if via else _without_id(exchange, reply.passed)) + via
-    block = _without_id(exchange, without_length(Block(reply.own_headers.raw).passed)) + via
+    block = _own_block(exchange, reply) + via
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
+
+
+def _own_block(exchange: Exchange, response: Response) -> bytes:
+    """A module's fields: what they say of the body's length and of the connection is ours to say."""
+    fields = Block(response.headers.raw)
+    block = _without_id(exchange, without_length(fields.passed))
+    return block + required(fields) if response.status == UPGRADE_REQUIRED else block
 
 
 def _without_id(exchange: Exchange, block: bytes) -> bytes:
