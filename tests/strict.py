@@ -85,7 +85,8 @@ class Cursor:
             if end >= len(self.data):
                 raise Incomplete
             byte = self.data[end]
-            check(byte != 0x0A, f"a bare LF after {self.data[self.at : end]!r}")
+            if byte == 0x0A:
+                raise Malformed(f"a bare LF after {self.data[self.at : end]!r}")
             if byte == 0x0D:
                 if end + 1 >= len(self.data):
                     raise Incomplete

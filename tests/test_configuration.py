@@ -193,6 +193,14 @@ def test_hosts_and_methods_are_stored_in_one_spelling():
             'server.access_log_format: "xml" is neither "combined" nor "json"; write one of them',
         ),
         (
+            {"server": {"listen": LISTEN, "server_name": "a\nb"}},
+            'server.server_name: "a\nb" cannot be told as Server: write "name/1.0" in ASCII, or "off"',
+        ),
+        (
+            {"server": {"listen": LISTEN, "via": "two words"}},
+            'server.via: "two words" is no name for Via: write a host or a word such as "asyncproxy", or "off"',
+        ),
+        (
             {"server": {"listen": LISTEN, "request_id_header": "X Request"}},
             'server.request_id_header: "X Request" cannot carry an id; write for example "X-Request-ID", or "off"',
         ),

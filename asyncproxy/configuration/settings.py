@@ -52,6 +52,11 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     forwarded: Annotated[Literal["both", "x-forwarded", "rfc7239", "off"], read_by(values.forwarded)] = "both"
     """What upstreams are told of the client: ``X-Forwarded-For``, ``-Proto`` and ``-Host`` (``"x-forwarded"``),
     ``Forwarded`` (``"rfc7239"``), both, or nothing."""
+    server_name: Annotated[str | None, read_by(values.product_or_none)] = "asyncproxy"
+    """What ``Server`` says in responses that are not an upstream's; ``"off"`` leaves it out."""
+    via: Annotated[str | None, read_by(values.pseudonym_or_none)] = "asyncproxy"
+    """By what name ``Via`` tells that a message has passed here; ``"off"`` tells it in no reply, and requests, which
+    must tell it, say ``asyncproxy``."""
     access_log: str | None = None
     """The file that gets a line for each request; ``"-"`` is standard output. There is none by default."""
     access_log_format: Annotated[Literal["combined", "json"], read_by(values.access_log_format)] = "combined"

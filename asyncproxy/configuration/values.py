@@ -167,6 +167,28 @@ def field_name_or_none(value: object) -> str | None:
     return text
 
 
+def product_or_none(value: object) -> str | None:
+    """What a Server field says (RFC 9110 section 10.2.4); ``"off"`` is None."""
+    if _is_off(value):
+        return None
+    text = str(value)
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", text):
+        raise ValueError(f'{shown(value)} cannot be told as Server: write "name/1.0" in ASCII, or "off"')
+    return text
+
+
+def pseudonym_or_none(value: object) -> str | None:
+    """A name in a Via field: a token, or a host, with a port or without (RFC 9110 section 7.6.3); ``"off"`` is None."""
+    if _is_off(value):
+        return None
+    text = str(value)
+    if not isinstance(value, str) or not re.fullmatch(
+        r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?", text
+    ):
+        raise ValueError(f'{shown(value)} is no name for Via: write a host or a word such as "asyncproxy", or "off"')
+    return text
+
+
 def networks(value: object) -> tuple[str, ...]:
     """Addresses, networks in CIDR, ``unix``; as many as there are."""
     given = _one_or_many(value)

@@ -20,7 +20,7 @@ WRONG_KIND: Final = 502
 _UNTOLD: Final = b"\r\nCache-Control: no-store\r\nX-Accel-Buffering: no"
 _ACCEPTS: Final = re.compile(rb"(?i:\r\naccept-encoding:)[^\r]*")
 _PARTIAL: Final = re.compile(rb"(?i:\r\n(?:if-none-match|if-modified-since|if-range|range):)[^\r]*")
-_NOT_MISSED: Final = frozenset((b"content-type", b"content-length", b"cache-control", b"date", b"via"))
+_NOT_MISSED: Final = frozenset((b"content-type", b"content-length", b"cache-control", b"date", b"via", b"server"))
 
 
 class EarlyHead(NamedTuple):

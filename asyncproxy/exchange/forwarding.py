@@ -32,7 +32,6 @@ TAKES_TRAILERS: Final = b"\r\nTE: trailers\r\nConnection: TE"
 """What tells the next hop that trailers are welcome, as its sender has told us (RFC 9110 section 10.1.4)."""
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
 EXPECT: Final = b"\r\nExpect: 100-continue"
-VIA: Final = b"\r\nVia: 1.1 asyncproxy"
 
 
 _MIXIN: tuple[str, ...] = ()
@@ -184,13 +183,13 @@ def restate_length(fields: Fields, length: int) -> None:
     fields.passed = _LENGTH.sub(b"\r\nContent-Length: " + fields.length_value, fields.passed)
 
 
-def head_after_target(block: bytes, client: bytes, framing: bytes) -> bytes:
+def head_after_target(block: bytes, client: bytes, via: bytes, framing: bytes) -> bytes:
     """The head of a request for an upstream, between its target and its id: `block` as sifted, then ours.
 
-    `client` is the block about the client, see `peers.Peer.told`, and `framing` what tells the body's length if `block`
-    does not. HTTP/1.1 keeps the connection without a word.
+    `client` is the block about the client, see `peers.Peer.told`, `via` ours about us, and `framing` what tells the
+    body's length if `block` does not. HTTP/1.1 keeps the connection without a word.
     """
-    return b" HTTP/1.1%b%b%b%b" % (block, client, VIA, framing)
+    return b" HTTP/1.1%b%b%b%b" % (block, client, via, framing)
 
 
 def origin_form(target: bytes) -> bytes:

@@ -81,9 +81,11 @@ class Reply(Response, Fields):
     __slots__ = (
         *FIELD_SLOTS,
         "bodiless",
+        "is_dated",
         "keep_alive",
         "length",
         "minor",
+        "onward",
         "own_body",
         "own_headers",
         "stream",
@@ -102,6 +104,9 @@ class Reply(Response, Fields):
         """The polling thread's: the body as it arrives, or bytes if it came with the head."""
         self.own_headers: Headers | None = None
         """The fields, once a module has looked at them and so may have changed them."""
+        self.onward = b""
+        """The block that goes on, Via with it, once it has been made; `is_dated` says whether that tells a date."""
+        self.is_dated = True
         self.trailers = NO_FIELDS
         """The fields that came behind a body in chunks, read-only; none before the body is through."""
         self.own_body: ResponseBody | None = None
@@ -122,14 +127,16 @@ class Reply(Response, Fields):
         reply.host_value = self.host_value
         reply.length_value = self.length_value
         reply.noted = self.noted
+        reply.onward = self.onward
+        reply.is_dated = self.is_dated
         return reply
 
     def passing(self, block: bytes) -> Reply:
         """This reply, on its way, with `block` as what is passed on of its fields; its server's may come again."""
         reply = self.again()
         reply.minor, reply.keep_alive, reply.bodiless = self.minor, self.keep_alive, self.bodiless
-        reply.stream = self.stream
-        reply.passed = block
+        reply.stream, reply.trailers = self.stream, self.trailers
+        reply.passed, reply.onward = block, b""
         return reply
 
     @property

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from asyncproxy import Module, Request, Response
 from asyncproxy.exchange.forwarding import origin_form
+from asyncproxy.exchange.ranges import is_excessive
 from asyncproxy.exchange.routing import normal_path
 from asyncproxy.exchange.waits import Render
 from asyncproxy.settings import SettingsError
@@ -182,7 +183,10 @@ class MountedSite(Site):
     """The site of one route: its root is the route's resource, and stands where the route does."""
 
     def getResourceFor(self, request: TwistedRequest) -> Any:
-        """The resource below the route's path that `request` is for."""
+        """The resource below the route's path that `request` is for; it hears of no Range that asks for too much."""
+        asked = request.getHeader(b"range")
+        if asked is not None and is_excessive(asked):
+            request.requestHeaders.removeHeader(b"range")
         channel: Any = request.channel
         request.prepath, request.postpath = channel.prepath, channel.postpath
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.listening import Door
 
+_BODILESS: Final = frozenset((204, 205, 304))
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b" % (status, reason_phrase(status).encode()) for status in range(100, 600)
 }
@@ -72,10 +73,10 @@ class Answering(Due):
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
         request = self.request
-        if status == 204 or status == 304 or request.method == "HEAD":
+        if status in _BODILESS or request.method == "HEAD":
             body = b""
-            if status == 204:
-                block = without_length(block)
+            if status != 304:
+                block = _without_body(status, block)
         self._chunked = False
         self.status = status
         self.sent = len(body)
@@ -141,7 +142,7 @@ class Answering(Due):
     def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
         """Send an error of ours, in short plain text."""
         block, body = refusal(status, words)
-        self.answer(status, block + make_block(fields or []), body)
+        self.answer(status, self.door.flow.signature.own(block + make_block(fields or [])), body)
 
     def inform(self, status: int, block: bytes = b"") -> None:
         """Send an informational head (RFC 9110 section 15.2); HTTP/1.0 has none, and 100 is for who waits for it."""
@@ -182,3 +183,10 @@ class Answering(Due):
     def _closing(self) -> None:
         """Nothing more is read."""
         raise AssertionError("a subclass reads requests")
+
+
+def _without_body(status: int, block: bytes) -> bytes:
+    """`block` of a response whose status, or whose request, has no body (RFC 9110 sections 8.6 and 15.3.6)."""
+    if status == 204:
+        return without_length(block)
+    return without_length(block) + b"\r\nContent-Length: 0" if status == 205 else block

@@ -44,6 +44,7 @@ from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
+from asyncproxy.polling.signature import Signature
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
 from asyncproxy.polling.strands import Strand
@@ -334,6 +335,7 @@ class Flow:
         spool_in_memory: int = 1 << 20,
         ids: RequestIds | None = None,
         books: Books | None = None,
+        signature: Signature | None = None,
     ) -> None:
         self.workers = workers
         self.lot = lot
@@ -347,6 +349,8 @@ class Flow:
         """How a request's id is told to its upstream and its client; None: it is not."""
         self.books = books
         """Where finished requests are written down; None: nobody reads of them."""
+        self.signature = signature or Signature()
+        """What heads say of us."""
         self.tunnels = Tunnels(deadlines)
         self.exchanges: set[Exchange] = set()
         self.clean_ups: set[CallTurn] = set()  # turns, queued or running, of exchanges that are over

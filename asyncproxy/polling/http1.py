@@ -241,6 +241,8 @@ def parse_reply(head: bytes, method: str) -> Reply:
             reply.passed += required(reply)
     if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
+        if reply.status == 204 and (reply.length or reply.noted.transfer):
+            reply.keep_alive = False  # it says that a body follows, and none may
         if reply.noted.transfer and (reply.status < 200 or reply.status == 204):
             raise BadReply(f"a {reply.status} has no transfer coding")
     elif reply.length is None and not reply.noted.transfer:

@@ -101,7 +101,7 @@ class LongWait(Due):
             return
         if not self._early:
             self._early = True
-            client.begin(200, head.block, self, told=False)
+            client.begin(200, exchange.flow.signature.own(head.block), self, told=False)
         client.piece(head.tick)
 
     def _step_aside(self) -> Client:

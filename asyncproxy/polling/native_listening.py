@@ -130,6 +130,20 @@ class NativePort(ABC):
         """Clean up what closing the socket leaves."""
 
 
+UNSENT_IN_KERNEL: Final = 256 * 1024
+"""Bytes of a slow client's answer that the kernel keeps beside those that are on their way; it would take megabytes."""
+
+
+def limit_unsent(bound: socket.socket) -> None:
+    """Have connections that `bound` will accept give the kernel no more than they need; they inherit the option.
+
+    Some hundred clients that read slowly use up what the kernel has for all of TCP otherwise, and then nobody's
+    connections move (docs/decisions/0028-limits.md).
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not Linux
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL)
+
+
 class NativeTCPPort(NativePort):
     """A TCP port; `interface` is an IPv4 or IPv6 address, or empty for every IPv4 interface."""
 
@@ -150,6 +164,7 @@ class NativeTCPPort(NativePort):
         bound = socket.socket(family, socket.SOCK_STREAM)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            limit_unsent(bound)
             bound.bind((self._interface, self._port))
             bound.listen(self.backlog)
         except (OSError, OverflowError) as error:

@@ -32,6 +32,7 @@ class UpstreamSettings(Protocol):
     servers: tuple[Origin, ...]
     connect_timeout: float
     expect_timeout: float
+    send_timeout: float | None
     first_byte_timeout: float | None
     idle_timeout: float | None
     total_timeout: float | None
@@ -56,6 +57,7 @@ class ServerPool:
         self.origin: Origin = origin
         self.name = str(origin)
         self.settings: UpstreamSettings = settings
+        self.patience = NEVER if self.settings.send_timeout is None else self.settings.send_timeout
         self.first_byte = NEVER if self.settings.first_byte_timeout is None else self.settings.first_byte_timeout
         self.silence = NEVER if self.settings.idle_timeout is None else self.settings.idle_timeout
         self.deadlines = means.deadlines
@@ -165,6 +167,11 @@ class ServerPool:
         self.max_idle = 0
         for connection in list(self._idle):
             connection.close()
+
+    def forget_heads(self) -> None:
+        """What is known of replies' heads may be told otherwise from now on."""
+        for connection in self._open:
+            connection.forget_head()
 
     @property
     def empty(self) -> bool:
@@ -379,6 +386,11 @@ class Upstreams:
     def named_pools(self) -> list[tuple[str, ServerPool]]:
         """The pool of every server of the configuration, with the name of its group; so they are bounded."""
         return [(name, pool) for name, group in self._groups.items() for pool in group.pools]
+
+    def forget_heads(self) -> None:
+        """See `ServerPool.forget_heads`."""
+        for pool in self.pools():
+            pool.forget_heads()
 
     def close(self) -> None:
         """Close every connection now."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import ModuleError, error_text
-from asyncproxy.exchange.forwarding import VIA, Block, without_length
+from asyncproxy.exchange.forwarding import Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
 from asyncproxy.exchange.upgrading import SWITCHING, UPGRADE_REQUIRED, required, upgrade_block
@@ -57,7 +57,7 @@ def refusal(status: int, words: str) -> tuple[bytes, bytes]:
 
 def _bodiless(exchange: Exchange, response: Response) -> bool:
     """Whether no body may follow (RFC 9110 section 6.4.1): the next response would be read out of it."""
-    return exchange.request.method == "HEAD" or response.status in (204, 304)
+    return exchange.request.method == "HEAD" or response.status in (204, 205, 304)
 
 
 def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
@@ -70,7 +70,12 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
 
 def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
-    block = reply.passed + VIA if reply.own_headers is None else _block(exchange, reply)
+    if reply.own_headers is not None:
+        block = _block(exchange, reply)
+    elif reply.onward and reply.is_dated:
+        block = reply.onward
+    else:
+        block = exchange.flow.signature.onward(reply)
     if reply.bodiless:
         block = _length_of_none(exchange, reply, block)
     exchange.client.answer(reply.status, block, reply.stream)
@@ -126,17 +131,26 @@ def _no_switch(exchange: Exchange) -> ModuleError:
 
 def _block(exchange: Exchange, reply: Reply) -> bytes:
     """The fields as a module left them; but the body is the upstream's still, and so is its length."""
-    via = b"" if type(reply) is Rendered else VIA
     if reply.own_headers is None:
-        return (reply.passed if via else _without_id(exchange, reply.passed)) + via
-    block = _own_block(exchange, reply) + via
+        rendered = type(reply) is Rendered
+        return _signed(exchange, reply, reply.passed) if rendered else exchange.flow.signature.onward(reply)
+    block = _own_block(exchange, reply)
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
+
+
+def _signed(exchange: Exchange, response: Response, block: bytes) -> bytes:
+    """`block` of `response` as we sign it: an upstream's was passed on by us, any other is ours."""
+    block = _without_id(exchange, block)
+    signature = exchange.flow.signature
+    if isinstance(response, Reply) and type(response) is not Rendered:
+        return signature.dated(block) + signature.replies[response.minor]
+    return signature.own(block)
 
 
 def _own_block(exchange: Exchange, response: Response) -> bytes:
     """A module's fields: what they say of the body's length and of the connection is ours to say."""
     fields = Block(response.headers.raw)
-    block = _without_id(exchange, without_length(fields.passed))
+    block = _signed(exchange, response, without_length(fields.passed))
     return block + required(fields) if response.status == UPGRADE_REQUIRED else block
 
 

@@ -31,7 +31,7 @@ class MappedForwarding(Forwarding):
         if self.wait.preserve_host or not request.noted.hosts:
             return super()._head_passed_on()
         block = with_host(self._without_id(request.passed), self._authority())
-        return head_after_target(block, request.peer.told(request.host_value), self._passed_framing())
+        return head_after_target(block, request.peer.told(request.host_value), self._via(), self._passed_framing())
 
     def _authority(self) -> bytes:
         assert self.pool is not None

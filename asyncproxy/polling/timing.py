@@ -58,7 +58,8 @@ class Timed:
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
-        self.answer(status, *refusal(status, words))
+        block, body = refusal(status, words)
+        self.answer(status, self._exchange.flow.signature.own(block), body)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)

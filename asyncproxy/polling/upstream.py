@@ -15,7 +15,6 @@ from asyncproxy.exchange.forwarding import (
     CHUNKED,
     EXPECT,
     TAKES_TRAILERS,
-    VIA,
     Block,
     head_after_target,
     members,
@@ -138,9 +137,9 @@ class Forwarding(Parked, Due):
         framing = self._passed_framing()
         if not request.host_value and not request.noted.hosts:
             block = self._host() + self._without_id(request.passed)
-            return head_after_target(block, request.peer.told(b""), framing)
+            return head_after_target(block, request.peer.told(b""), self._via(), framing)
         told = request.peer.told(request.host_value)
-        onward = head_after_target(self._without_id(request.passed), told, framing)
+        onward = head_after_target(self._without_id(request.passed), told, self._via(), framing)
         request.onward = onward
         return onward
 
@@ -154,7 +153,11 @@ class Forwarding(Parked, Due):
         """What follows the target, with the module's fields."""
         request = self.request
         framing = self._own_framing() + _welcome(request) + upgrade_block(self.offer)
-        return head_after_target(self._own_block(), request.peer.told(request.host_value), framing)
+        return head_after_target(self._own_block(), request.peer.told(request.host_value), self._via(), framing)
+
+    def _via(self) -> bytes:
+        via: bytes = self.owner.flow.signature.requests[self.request.minor]
+        return via
 
     def _host(self) -> bytes:
         """The Host field that HTTP/1.1 asks for, when an HTTP/1.0 client has sent none: the server's own name."""
@@ -263,7 +266,7 @@ class Forwarding(Parked, Due):
         """A 1xx has come: it goes to the client, unless that has its response already (RFC 9110 section 15.2)."""
         owner = self.owner
         if not owner.started and not owner.gone:
-            owner.client.inform(head.status, without_length(head.passed) + VIA)
+            owner.client.inform(head.status, without_length(head.passed) + owner.flow.signature.replies[head.minor])
         if head.status == 100 and self.expecting:
             self.go_ahead()
 

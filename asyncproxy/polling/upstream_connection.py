@@ -21,6 +21,7 @@ from asyncproxy.exchange.upgrading import SWITCHING, NotAgreed, agreed
 from asyncproxy.polling.bodies import BodyStream
 from asyncproxy.polling.deadlines import NEVER, TICK, Due
 from asyncproxy.polling.http1 import BadReply, Framing, KnownReply, check_reply_beginning, parse_reply, reply_framing
+from asyncproxy.polling.pace import Outflow
 from asyncproxy.polling.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class UpstreamConnection(Due):
         "_informational_bytes",
         "_known",
         "_method",
+        "_outflow",
         "_slot",
         "due",
         "forwarding",
@@ -71,6 +73,8 @@ class UpstreamConnection(Due):
         self._method = ""
         self._informational = self._informational_bytes = 0
         self._closing = self._full = False
+        self._outflow: Outflow | None = None
+        """Who watches that the upstream takes requests' bodies, once it has been slow."""
 
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
@@ -93,9 +97,13 @@ class UpstreamConnection(Due):
             self.due = NEVER  # its body is awaited from the client: the upstream has nothing to answer yet
 
     def await_reply(self) -> None:
-        """The request is written, or the upstream does not take it: it is the upstream's turn."""
-        if self._head is None:
+        """The request is written: it is the upstream's turn, once it has taken most of it."""
+        if self._head is None and not self._full:
             self.pool.deadlines.set(self, self.pool.first_byte)
+
+    def forget_head(self) -> None:
+        """Read the next reply's head, though it be one that is known."""
+        self._known = None
 
     def await_go_ahead(self) -> None:
         """The upstream is to say whether it wants the body; if it says nothing for a while, it gets it."""
@@ -258,6 +266,8 @@ class UpstreamConnection(Due):
     def connectionLost(self, reason: Any) -> None:
         """Called by the transport, once."""
         self._closing = True
+        if self._outflow is not None:
+            self._outflow.stop()
         self.pool.lost(self)
         head, stream, forwarding = self._head, self.stream, self.forwarding
         if head is not None and stream is not None and head.ends_by_close and reason.check(ConnectionDone):
@@ -312,6 +322,8 @@ class UpstreamConnection(Due):
     def abort(self) -> None:
         """Close now."""
         self._closing = True
+        if self._outflow is not None:
+            self._outflow.stop()
         self.forwarding = self.stream = self._framing = self._head = None
         self.pool.deadlines.remove(self)
         self.pool.forget(self)
@@ -344,22 +356,44 @@ class UpstreamConnection(Due):
         self._full = True
         if self.forwarding is not None:
             self.forwarding.pause_body()
-            self.await_reply()
+            if self._head is None:
+                self.due = NEVER
+                self._watch()
 
     def resumeProducing(self) -> None:
         """The upstream keeps up again."""
         self._full = False
+        if self._outflow is not None:
+            self._outflow.keeps_up()
         forwarding = self.forwarding
         if forwarding is None:
             return
         forwarding.resume_body()
         if forwarding.expecting:
             self.await_go_ahead()
-        elif not forwarding.sent:
+        elif forwarding.sent:
+            self.await_reply()
+        else:
             self.await_body()
 
     def stopProducing(self) -> None:
         """The transport is lost; `connectionLost` tells."""
+
+    # As the sender that an outflow watches.
+
+    def _watch(self) -> None:
+        if self._outflow is None:
+            self._outflow = Outflow(self, self.pool.deadlines)
+        self._outflow.behind()
+
+    def patience(self) -> tuple[float, int, float]:
+        """See `pace.Sender`; of a server no rate is asked."""
+        return self.pool.patience, 0, 0.0
+
+    def stalled(self, _why: str, words: str) -> None:
+        """The upstream does not take the request's body; one that answers meanwhile need not."""
+        if self.forwarding is not None and self._head is None:
+            self._too_late("send", words)
 
     def __repr__(self) -> str:
         state = "idle" if self.forwarding is None else f"serving {self.forwarding.request!r}"

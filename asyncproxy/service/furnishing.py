@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from asyncproxy.configuration import Settings
 from asyncproxy.configuration.settings import Server
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.networks import Networks
 from asyncproxy.exchange.peers import Trust
 from asyncproxy.exchange.tickets import TicketLimits
+from asyncproxy.polling.signature import Signature
 
 
 def request_ids(server: Server) -> RequestIds | None:
     """How requests' ids are told, by the settings."""
     name = server.request_id_header
     return None if name is None else RequestIds(name, trusted=server.trust_request_id)
+
+
+def signature_of(server: Server, wall: Callable[[], float] = time.time) -> Signature:
+    """What heads say of us, by the settings."""
+    return Signature(server.server_name, server.via, wall)
 
 
 def trust_of(server: Server) -> Trust:

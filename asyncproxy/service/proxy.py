@@ -42,7 +42,7 @@ from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
-from asyncproxy.service.furnishing import request_ids, ticket_limits, trust_of
+from asyncproxy.service.furnishing import request_ids, signature_of, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
@@ -134,6 +134,7 @@ class Proxy(Operated):
             "max_queued": server.max_queued,
             "spool_in_memory": self.settings.limits.spool,
             "ids": request_ids(server),
+            "signature": signature_of(server),
         }
         self.books = Books(Tally())
         read = self.settings.admin is not None or server.access_log is not None
@@ -276,6 +277,7 @@ class Proxy(Operated):
             flow.max_queued = settings.server.max_queued
             flow.spool_in_memory = settings.limits.spool
             flow.around = replace(flow.around, upstreams=upstreams)
+            flow.signature.sign_as(settings.server.server_name, settings.server.via)
         for door in self.doors:
             door.limit(settings.limits)
         self.entrance.crowd.limit(settings.limits)
@@ -283,6 +285,7 @@ class Proxy(Operated):
             door.lead(*ways(bindings))
             door.believe(trust_of(settings.server))
         upstreams.succeed(self.upstreams)
+        upstreams.forget_heads()
         self.upstreams = upstreams
         self._retiring.retire(former, bindings)
 

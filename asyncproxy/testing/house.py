@@ -34,7 +34,7 @@ from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, place_of_links, ways
-from asyncproxy.service.furnishing import request_ids, ticket_limits, trust_of
+from asyncproxy.service.furnishing import request_ids, signature_of, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
@@ -199,6 +199,7 @@ class House(Operated):
             "max_queued": server.max_queued,
             "spool_in_memory": self.settings.limits.spool,
             "ids": request_ids(server),
+            "signature": signature_of(server, self.wheel.seconds),
             "books": self.books,
         }
 

@@ -39,6 +39,8 @@ READ_BY: Final[Mapping[Callable[..., Any], str]] = {
     values.forwarded: '`"both"`, `"x-forwarded"`, `"rfc7239"` or `"off"`',
     values.keep_alive: '`"sse"`, `"json"`, `"102"` or `"off"`',
     values.field_name_or_none: 'the name of a header field, or `"off"`',
+    values.product_or_none: 'a name, such as `"shop/2.0"`, or `"off"`',
+    values.pseudonym_or_none: 'a word or a host, with a port or without, or `"off"`',
     values.keys: f"a text of {values.KEY_LENGTH} characters or more, or a list of them",
     values.base_url: 'the beginning of a URL, such as `"https://proxy.example"`',
     values.token: "text of visible ASCII characters",

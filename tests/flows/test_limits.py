@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from asyncproxy import Module, Request, Response
 from asyncproxy.configuration import load
 from asyncproxy.testing import FakeClient
-from tests.fakes import GET, House
+from tests.fakes import GET, SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -500,3 +500,75 @@ def test_a_route_that_is_late_names_its_time_out() -> None:
     house.advance(5.2)
     assert client.status == 504
     assert told(house) == [(504, "DT", "route.timeout")]
+
+
+# Upstreams.
+
+
+def uploading(send_timeout: str = "8s", body: bytes = b"x" * 100) -> tuple[House, FakeClient]:
+    """A request whose server has taken its head, and no more."""
+    group = {"servers": [SERVER], "send_timeout": send_timeout, "first_byte_timeout": "5s"}
+    house = House(groups={SERVER: group})
+    client = house.connect()
+    client.send(POST)
+    house.settle()
+    house.upstream().wire.slow()  # type: ignore[union-attr]
+    client.send(body)
+    house.settle()
+    return house, client
+
+
+@pytest.mark.parametrize("body", [b"x" * 100, b"x" * 100_000], ids=["a part of the body", "all of it"])
+def test_a_server_that_takes_nothing_of_a_body_is_a_504_that_names_sending(body: bytes) -> None:
+    house, client = uploading(body=body)
+    house.advance(7.9)
+    assert client.status is None
+    house.advance(2.4)
+    assert client.status == 504
+    assert b"timeout:send" in client.body
+    assert house.upstream().closed
+    assert told(house) == [(504, "UT", "timeout:send")]
+    house.advance(3)
+    house.assert_nothing_left()
+
+
+def test_a_server_that_has_taken_the_body_has_its_time_to_answer_from_then_on() -> None:
+    house, client = uploading(body=b"x" * 100_000)
+    house.advance(7)
+    house.upstream().wire.fast()  # type: ignore[union-attr]
+    house.advance(4.8)
+    assert client.status is None
+    house.advance(0.4)
+    assert told(house) == [(504, "UT", "timeout:first-byte")]
+
+
+def test_a_server_that_takes_the_body_by_and_by_is_not_cut() -> None:
+    house, client = uploading()
+    for _ in range(10):
+        house.advance(6)
+        house.upstream().wire.fast()  # type: ignore[union-attr]
+        house.upstream().wire.slow()  # type: ignore[union-attr]
+        client.send(b"x" * 40_000)
+        house.settle()
+    house.upstream().wire.fast()  # type: ignore[union-attr]
+    house.upstream().answer(OK)
+    house.settle()
+    assert client.status == 200
+
+
+def test_a_server_that_answers_need_not_take_the_body() -> None:
+    house, client = uploading()
+    house.upstream().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(10):
+        house.advance(2)
+        house.upstream().answer(b"x" * 10)
+    house.settle()
+    assert client.status == 200
+    assert client.body == b"x" * 100
+
+
+def test_without_a_time_out_a_server_may_take_its_time() -> None:
+    house, client = uploading("off")
+    house.advance(1000)
+    assert client.status is None
+    assert house.deadlines.statistics()["standing"] <= 1

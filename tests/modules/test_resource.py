@@ -103,6 +103,12 @@ def test_a_range_of_a_file_is_served(files: Lab) -> None:
     assert files.get("/files/page.txt", headers={"range": "bytes=20-"}).status == 416
 
 
+@pytest.mark.parametrize("ranges", ["0-,0-,0-", "0-5,3-8", "-5,-6", ",".join(["0-0"] * 1000)])
+def test_ranges_that_ask_for_a_file_again_and_again_get_it_once(files: Lab, ranges: str) -> None:
+    reply = files.get("/files/page.txt", headers={"range": f"bytes={ranges}"})
+    assert (reply.status, reply.body) == (200, b"0123456789")
+
+
 def test_a_file_that_has_not_changed_is_not_sent_again(files: Lab) -> None:
     changed = files.get("/files/page.txt").headers["last-modified"]
     reply = files.get("/files/page.txt", headers={"if-modified-since": changed})

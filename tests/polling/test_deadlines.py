@@ -158,3 +158,19 @@ def test_one_that_raises_keeps_no_other_from_its_time(failures: list[Any]) -> No
     pass_time(clock, 3)
     assert [len(one.fired) for one in ones] == [1] * 5
     assert len(failures) == 2
+
+
+def test_one_that_becomes_due_earlier_is_kept_in_one_place_alone() -> None:
+    clock = Clock()
+    wheel = Deadlines(clock)
+    one = One(clock)
+    wheel.set(one, 60)
+    wheel.set(one, 1)
+    assert wheel.statistics()["standing"] == 1
+    wheel.remove(one)
+    assert wheel.statistics()["standing"] == 0
+    wheel.set(one, 60)
+    wheel.set(one, 1)
+    pass_time(clock, 100)
+    assert len(one.fired) == 1
+    assert not clock.getDelayedCalls()

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from asyncproxy.polling import descriptors
 from asyncproxy.polling.descriptors import LOOK, RETRY, Ceiling, in_use
 from asyncproxy.polling.gate import Gate
+from asyncproxy.polling.native_listening import UNSENT_IN_KERNEL, NativeTCPPort
 from asyncproxy.polling.transports import network
 from asyncproxy.testing import Clock
 from tests.fakes import House
@@ -237,3 +238,21 @@ def test_a_count_that_takes_long_is_good_for_longer():
         watch.accepted()
         clock.advance(0.1)
     assert len(counts) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_unsent_to_a_slow_client_stays_out_of_the_kernel_but_for_a_bounded_part(reactor):
+    factory = Counting()
+    port = network(reactor).listenTCP(0, factory, interface="127.0.0.1")
+    try:
+        if not isinstance(port, NativeTCPPort):
+            pytest.skip("Twisted's own ports listen as they do")
+        with socket.create_connection(("127.0.0.1", port.getHost().port)):
+            while not factory.made:
+                await deferLater(reactor, 0.005)
+            transport = factory.made[0].transport
+            assert transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_IN_KERNEL
+            transport.abortConnection()
+            await deferLater(reactor, 0.005)
+    finally:
+        await port.stopListening()

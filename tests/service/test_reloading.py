@@ -493,3 +493,14 @@ def test_groups_of_urls_are_kept():
     after.succeed(former)
     assert after.known["http://127.0.0.1:9003"] is group
     assert [str(pool) for pool in after.pools()] == ["http://127.0.0.1:9003"]
+
+
+@waits
+async def test_what_heads_say_of_us_changes():
+    async with running(config(route(Noted), server={"server_name": "one"})) as proxy:
+        caller = Caller(proxy)
+        assert b"\r\nServer: one\r\n" in caller.get().wire.out
+        await proxy.reload(config(route(Noted), server={"server_name": "two", "via": "off"}))
+        assert b"\r\nServer: two\r\n" in caller.get().wire.out
+        assert proxy.flow.signature.replies == (b"", b"")
+        caller.leave()

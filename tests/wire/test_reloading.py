@@ -78,6 +78,25 @@ def test_a_file_that_changed_is_read_again_and_a_bad_one_changes_nothing(reloade
         assert reloaded.status()["workers"]["total"] == 5
 
 
+def test_names_change_on_connections_that_are_open_at_both_sides(reloaded: Proxy, peers: Peers) -> None:
+    with reloaded.client() as client:
+        for _ in range(4):  # by now the heads of both sides are known
+            assert client.get("/").get("via") == "1.1 asyncproxy"
+        rewrite(reloaded, "[server]", '[server]\nvia = "edge"\nserver_name = "shop"')
+        reloaded.process.send_signal(signal.SIGHUP)
+        until(lambda: client.get("/").get("via") == "1.1 edge", "the new name is told")
+        assert client.get("/settings").get("server") == "shop"
+        rewrite(reloaded, 'via = "edge"\nserver_name = "shop"', 'via = "off"\nserver_name = "off"')
+        reloaded.process.send_signal(signal.SIGHUP)
+        until(lambda: client.get("/").get("via") is None, "no name is told")
+        assert client.get("/settings").get("server") is None
+        assert client.get("/").get("via") is None
+        vias = [call.get("via") for call in peers.one.calls]
+    assert (vias[0], vias[-1]) == ("1.1 asyncproxy", "1.1 asyncproxy")
+    assert "1.1 edge" in vias
+    assert len({call.connection.number for call in peers.one.calls}) == 1
+
+
 class Askers:
     """Clients that ask again and again, and remember what went wrong."""
 
