@@ -188,6 +188,7 @@ class Binding(Protocol):
 
     path: str
     host: str | None
+    methods: tuple[str, ...] | None
     module: Any
     name: str
     blocking: bool

@@ -17,8 +17,10 @@ from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
 from asyncproxy.exchange.grammar import are_fields, fault_of_fields
+from asyncproxy.exchange.last_recipient import COUNTED, forwards_left
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.upgrading import UPGRADE_REQUIRED, required
 
 METHODS: Final = {
     name.encode(): name
@@ -86,7 +88,7 @@ def parse_request(head: bytes, line_limit: int = 8192) -> Request:
     host = request.host_value
     if host and _AUTHORITY.fullmatch(host) is None and not is_authority(host):
         raise ClientError(400, "the Host field is no host")
-    if plain and digit == b"1" and host:
+    if plain and digit == b"1" and host and method not in COUNTED:
         return request  # a plain GET
     _take_in(request, digit[0] - 48)
     return request
@@ -103,6 +105,8 @@ def _take_in(request: Request, minor: int) -> None:
     if noted.expect and minor:
         _check_expectation(noted.expect)
     request.keep_alive = keeps_alive(noted.connection, minor)
+    if request.method in COUNTED:
+        forwards_left(request)
     if noted.transfer or request.length_value:
         request.length = _request_length(request)
         if request.method == "TRACE" and request.length != 0:
@@ -236,6 +240,8 @@ def parse_reply(head: bytes, method: str) -> Reply:
         reply.minor = digit[0] - 48
         reply.keep_alive = keeps_alive(reply.noted.connection, reply.minor)
         reply.length = _reply_length(reply)
+        if reply.status == UPGRADE_REQUIRED:
+            reply.passed += required(reply)
     if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
         if reply.status == 204 and (reply.length or reply.noted.transfer):

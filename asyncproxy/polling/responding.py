@@ -13,7 +13,7 @@ from asyncproxy.exchange.errors import ModuleError, error_text
 from asyncproxy.exchange.forwarding import Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
-from asyncproxy.exchange.upgrading import SWITCHING, upgrade_block
+from asyncproxy.exchange.upgrading import SWITCHING, UPGRADE_REQUIRED, required, upgrade_block
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.tunnel import Tunnel
 from asyncproxy.working.turns import CallTurn
@@ -31,7 +31,7 @@ def respond(exchange: Exchange, response: Response) -> None:
         return
     if response.status == SWITCHING:
         raise _no_switch(exchange)
-    block = _signed(exchange, response, without_length(Block(response.headers.raw).passed))
+    block = _own_block(exchange, response)
     body = response.body
     if isinstance(body, str):
         body = body.encode()
@@ -134,7 +134,7 @@ def _block(exchange: Exchange, reply: Reply) -> bytes:
     if reply.own_headers is None:
         rendered = type(reply) is Rendered
         return _signed(exchange, reply, reply.passed) if rendered else exchange.flow.signature.onward(reply)
-    block = _signed(exchange, reply, without_length(Block(reply.own_headers.raw).passed))
+    block = _own_block(exchange, reply)
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
 
 
@@ -145,6 +145,13 @@ def _signed(exchange: Exchange, response: Response, block: bytes) -> bytes:
     if isinstance(response, Reply) and type(response) is not Rendered:
         return signature.dated(block) + signature.replies[response.minor]
     return signature.own(block)
+
+
+def _own_block(exchange: Exchange, response: Response) -> bytes:
+    """A module's fields: what they say of the body's length and of the connection is ours to say."""
+    fields = Block(response.headers.raw)
+    block = _signed(exchange, response, without_length(fields.passed))
+    return block + required(fields) if response.status == UPGRADE_REQUIRED else block
 
 
 def _without_id(exchange: Exchange, block: bytes) -> bytes:

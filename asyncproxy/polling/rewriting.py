@@ -30,7 +30,7 @@ class MappedForwarding(Forwarding):
         request = self.request
         if self.wait.preserve_host or not request.noted.hosts:
             return super()._head_passed_on()
-        block = with_host(self._without_id(request.passed), self._authority())
+        block = with_host(self._going_on(request.passed), self._authority())
         return head_after_target(block, request.peer.told(request.host_value), self._via(), self._passed_framing())
 
     def _authority(self) -> bytes:

@@ -22,6 +22,7 @@ from asyncproxy.exchange.forwarding import (
     without_length,
 )
 from asyncproxy.exchange.framing import chunk, last_chunk
+from asyncproxy.exchange.last_recipient import COUNTED, forwards_left, last_answer, one_fewer
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
 from asyncproxy.exchange.trailers import Trailers
@@ -101,6 +102,9 @@ class Forwarding(Parked, Due):
     def begin(self) -> None:
         """Ask for a connection to the upstream. Raises RuntimeError if the request's body is not there any more."""
         owner, request = self.owner, self.wait.request
+        if request.method in COUNTED and forwards_left(request) == 0:
+            self.ready(last_answer(request, owner.binding.methods))
+            return
         owner.attempts += 1
         if request.length != 0 and request.file is None and body_stream(request).taken:
             raise RuntimeError("the request's body was read in pieces, or forwarded before: it cannot be sent again")
@@ -136,10 +140,10 @@ class Forwarding(Parked, Due):
         request = self.request
         framing = self._passed_framing()
         if not request.host_value and not request.noted.hosts:
-            block = self._host() + self._without_id(request.passed)
+            block = self._host() + self._going_on(request.passed)
             return head_after_target(block, request.peer.told(b""), self._via(), framing)
         told = request.peer.told(request.host_value)
-        onward = head_after_target(self._without_id(request.passed), told, self._via(), framing)
+        onward = head_after_target(self._going_on(request.passed), told, self._via(), framing)
         request.onward = onward
         return onward
 
@@ -168,11 +172,13 @@ class Forwarding(Parked, Due):
         """The module's own fields: what they say of framing does not count, and the request's Host stands in."""
         fields = Block(self.wait.headers)
         host = b"" if fields.noted.hosts else b"\r\nHost: " + self.request.host_value
-        return host + self._without_id(without_length(fields.passed))
+        return host + self._going_on(without_length(fields.passed))
 
-    def _without_id(self, block: bytes) -> bytes:
-        """`block` without what the client says of the request's id, if an id is told behind it."""
-        return self.owner.flow.ids.without(block) if self.request.mark else block
+    def _going_on(self, block: bytes) -> bytes:
+        """`block` as it goes on: without what the client says of the request's id, if an id is told behind it."""
+        request = self.request
+        block = one_fewer(block) if request.method in COUNTED else block
+        return self.owner.flow.ids.without(block) if request.mark else block
 
     def _own_framing(self) -> bytes:
         """What tells the body's length beside fields of the module's own."""
