@@ -104,6 +104,7 @@ class _Reading:
         upstream = self.upstreams(source.get("upstream", {}))
         routes = self.routes(source.get("route", []))
         self.guarded(admin)
+        self.fronted(server)
         routes, groups = self.resolved(routes, upstream)
         self.twice(routes)
         if self.problems or server is None or limits is None or tickets is None:
@@ -169,6 +170,14 @@ class _Reading:
                 "admin.listen",
                 f'"{admin.listen}" can be reached from other machines and there is no admin.token; write '
                 'token = "..." in [admin], or listen on tcp:8081:interface=127.0.0.1',
+            )
+
+    def fronted(self, server: Server | None) -> None:
+        if server is not None and server.proxy_protocol and not server.trusted:
+            self.problem(
+                "server.proxy_protocol",
+                "nobody may connect: only peers in server.trusted are believed a PROXY header, and there are none; "
+                'write trusted = ["10.0.0.0/8"], with the addresses of those in front',
             )
 
     def resolved(

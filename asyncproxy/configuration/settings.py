@@ -50,6 +50,9 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted: Annotated[tuple[str, ...], read_by(values.networks)] = ()
     """Peers in front of the proxy that may say who the client is, in ``X-Forwarded-*`` or ``Forwarded``: addresses,
     networks such as ``"10.0.0.0/8"``, and ``"unix"`` for those who come over a UNIX socket. Nobody by default."""
+    proxy_protocol: bool = False
+    """Whether the peers in ``trusted`` begin each connection with a PROXY header, version 1 or 2, and nobody else may
+    connect."""
     forwarded: Annotated[Literal["both", "x-forwarded", "rfc7239", "off"], read_by(values.forwarded)] = "both"
     """What upstreams are told of the client: ``X-Forwarded-For``, ``-Proto`` and ``-Host`` (``"x-forwarded"``),
     ``Forwarded`` (``"rfc7239"``), both, or nothing."""

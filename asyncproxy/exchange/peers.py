@@ -33,6 +33,8 @@ class Peer:
     """
 
     __slots__ = ("_host", "_told", "address", "port", "prefix", "scheme", "trust")
+    shared = False
+    """Whether many clients come with its address."""
 
     def __init__(
         self,
@@ -49,6 +51,10 @@ class Peer:
         self.trust = trust
         self._host: bytes | None = None
         self._told = b""
+
+    def under(self, trust: Trust) -> Peer:
+        """This peer, if `trust` holds."""
+        return peer_at(self.address, self.port, self.scheme, self.prefix, trust)
 
     def told(self, host: bytes) -> bytes:
         """What upstreams are told about it, as a header block, when `host` is asked for."""
@@ -73,6 +79,7 @@ class TrustedPeer(Peer):
     """A peer that is believed what it says of others."""
 
     __slots__ = ("_client", "_said")
+    shared = True
 
     def __init__(self, address: str, port: int, scheme: str, prefix: str, trust: Trust) -> None:
         super().__init__(address, port, scheme, prefix, trust)
@@ -89,6 +96,17 @@ class TrustedPeer(Peer):
 
     def _relayed(self, chain: Chain) -> Peer:
         return Relayed(self, chain) if chain.hops or chain.scheme or chain.host else self
+
+
+class Unnamed(Peer):
+    """Somebody whom a trusted peer has connected and not named: he has its address, and nothing of its trust."""
+
+    __slots__ = ()
+    shared = True
+
+    def under(self, trust: Trust) -> Peer:
+        """This peer, if `trust` holds."""
+        return Unnamed(self.address, self.port, self.scheme, self.prefix, trust)
 
 
 class Relayed(Peer):

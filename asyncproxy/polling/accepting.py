@@ -73,13 +73,17 @@ class ClientConnection(Receiving):
 
     def makeConnection(self, transport: Any) -> None:
         """Called by the transport: the connection is there."""
+        self.greet(transport, self.door.peer_of(transport.getPeer()))
+
+    def greet(self, transport: Any, peer: Peer) -> None:
+        """The connection is there, and `peer` is at its other end."""
         self.transport = transport
-        self.meet(self.door.peer_of(transport.getPeer()))
+        self.meet(peer)
         transport.registerProducer(self, True)
         door = self.door
         door.connections.add(self)
         door.deadlines.set(self, door.limits.first_request_timeout)
-        if door.crowd is not None and (error := door.crowd.come(self, self.peer.address)) is not None:
+        if door.crowd is not None and (error := door.crowd.come(self, "" if peer.shared else peer.address)) is not None:
             self._refuse_alone(error)
 
     def meet(self, peer: Peer) -> None:

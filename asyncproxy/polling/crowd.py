@@ -39,14 +39,17 @@ class Crowd:
             self._open()
 
     def come(self, one: Any, address: str) -> Overloaded | None:
-        """`one` is here, from `address`; an error if that has too many already, and then `one` is to be refused."""
+        """`one` is here, from `address`; an error if that has too many already, and then `one` is to be refused.
+
+        An empty address is one that many come with, and is not counted.
+        """
         self.here += 1
         if self._most is not None and self.here >= self._most:
             self._shut()
         return None if self._most_of_one is None else self._count(one, address, self._most_of_one)
 
     def _count(self, one: Any, address: str, most: int) -> Overloaded | None:
-        if address == UNIX:  # everybody who comes by a socket's file has this one
+        if not address or address == UNIX:  # everybody who comes by a socket's file has this one
             return None
         if self._by_address[address] >= most:
             return Overloaded(f"this address has {most} connections already", "limits.connections_per_client")

@@ -22,6 +22,7 @@ from asyncproxy.polling.crowd import Crowd
 from asyncproxy.polling.deadlines import NEVER
 from asyncproxy.polling.flow import Exchange, Flow
 from asyncproxy.polling.http1 import is_authority
+from asyncproxy.polling.introducing import Introducing
 from asyncproxy.polling.reached import Reached
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Door:
         """Whether anybody is believed anything."""
         self.open = True
         """Whether connections are kept for another request."""
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[ClientConnection | Introducing] = set()
         self.accepted: Callable[[], None] | None = None
         """Called for each new connection."""
         self.crowd: Crowd | None = None
@@ -108,8 +109,7 @@ class Door:
         self.trust = trust
         self._believes = self._takes_ids or bool(trust.networks)
         for connection in self.connections:
-            peer = connection.peer
-            connection.meet(peer_at(peer.address, peer.port, self.scheme, self.flow.prefix, trust))
+            connection.meet(connection.peer.under(trust))
 
     def peer_of(self, address: Any) -> Peer:
         """The peer of a connection from a Twisted `address`."""
@@ -169,11 +169,11 @@ class Door:
 
     # Twisted's factory.
 
-    def buildProtocol(self, _address: Any) -> ClientConnection:
+    def buildProtocol(self, _address: Any) -> ClientConnection | Introducing:
         """A protocol for a new connection."""
         if self.accepted is not None:
             self.accepted()
-        return ClientConnection(self)
+        return Introducing(self) if self.trust.proxy_protocol else ClientConnection(self)
 
     def doStart(self) -> None:
         """Listening begins."""

@@ -28,7 +28,7 @@ def signature_of(server: Server, wall: Callable[[], float] = time.time) -> Signa
 
 def trust_of(server: Server) -> Trust:
     """Whom the public listeners believe, and what upstreams are told, by the settings."""
-    return Trust(Networks(server.trusted), server.forwarded)
+    return Trust(Networks(server.trusted), server.forwarded, server.proxy_protocol)
 
 
 def error_pages(server: Server) -> ErrorPages:

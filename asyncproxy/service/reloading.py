@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Source = Settings | Mapping[str, Any] | str | os.PathLike[str]
 CHANGEABLE: Final = frozenset(
-    ("max_parked", "max_queued", "drain", "trusted", "forwarded", "server_name", "via", "error_pages")
+    ("max_parked", "max_queued", "drain", "trusted", "forwarded", "proxy_protocol", "server_name", "via", "error_pages")
 )
 """Keys of [server] that a running proxy can change; [limits], upstreams and routes change as a whole."""
 LOOK: Final = 0.25

@@ -190,10 +190,12 @@ class Reply(Message):
 
 
 class Client(Wire):
-    """A client of a proxy, over TCP."""
+    """A client of a proxy, over TCP, from the address `source` if it is to have one of its own."""
 
-    def __init__(self, port: int, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, receive_buffer: int | None = None, source: str = "") -> None:
         sock = socket.socket()
+        if source:
+            sock.bind((source, 0))
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(PATIENCE)
