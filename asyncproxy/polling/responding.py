@@ -72,10 +72,10 @@ def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
     if reply.own_headers is not None:
         block = _block(exchange, reply)
-    elif reply.onward and reply.is_dated:
-        block = reply.onward
     else:
-        block = exchange.flow.signature.onward(reply)
+        block = reply.onward
+        if type(block) is not bytes or not block:
+            block = exchange.flow.signature.onward(reply)
     if reply.bodiless:
         block = _length_of_none(exchange, reply, block)
     exchange.client.answer(reply.status, block, reply.stream)

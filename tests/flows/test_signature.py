@@ -161,3 +161,12 @@ def test_names_are_left_out_but_the_via_of_requests() -> None:
     own = house.connect().get("/own/").received
     assert b"Server" not in own
     assert DATE in own
+
+
+def test_a_reply_that_is_mapped_is_signed_by_each_route_for_itself() -> None:
+    house = House(route={"path": "/x", "settings": {"strip_prefix": True}}, modules={"/": "reverse"})
+    reply = b"HTTP/1.1 302 Found\r\nLocation: http://a/new\r\nContent-Length: 0\r\n\r\n"
+    for _ in range(3):
+        for head in asked(house, *[reply] * 2):
+            assert head.count(b"\r\nVia: 1.1 asyncproxy\r\n") == 1
+            assert head.count(DATE) == 1
