@@ -13,6 +13,7 @@ from typing import Final
 from asyncproxy.exchange.forwarding import Fields, Noted
 
 SWITCHING: Final = 101
+UPGRADE_REQUIRED: Final = 426
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PROTOCOL: Final = re.compile(rf"({_TOKEN})(?:/{_TOKEN})?".encode())
 _HTTP_INSIDE: Final = frozenset((b"h2c", b"h2", b"h3", b"http", b"https", b"tls"))
@@ -24,9 +25,16 @@ class NotAgreed(ValueError):
 
 def protocols(noted: Noted) -> list[bytes]:
     """What a message's Upgrade names and may go on; nothing unless its Connection names `upgrade`."""
-    if not noted.upgrade or b"upgrade" not in _elements(noted.connection):
-        return []
-    found = map(_PROTOCOL.fullmatch, _elements(noted.upgrade))
+    return _fit(noted.upgrade) if noted.upgrade and b"upgrade" in _elements(noted.connection) else []
+
+
+def required(block: Fields) -> bytes:
+    """The fields by which a 426 says what it wants to be spoken, as it must (RFC 9110 section 15.5.22)."""
+    return upgrade_block(b", ".join(_fit(block.noted.upgrade)))
+
+
+def _fit(upgrade: bytes) -> list[bytes]:
+    found = map(_PROTOCOL.fullmatch, _elements(upgrade))
     return [one[0] for one in found if one is not None and one[1].lower() not in _HTTP_INSIDE]
 
 

@@ -81,6 +81,8 @@ class Deadlines:
         row = self._slots.get(one._slot)
         if row is not None:
             row.discard(one)
+            if not row:  # nor shall anybody be woken for it
+                del self._slots[one._slot]
         one._slot = NEVER
 
     def _turn(self) -> None:

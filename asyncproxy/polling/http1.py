@@ -20,6 +20,7 @@ from asyncproxy.exchange.grammar import are_fields, fault_of_fields
 from asyncproxy.exchange.last_recipient import COUNTED, forwards_left
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.upgrading import UPGRADE_REQUIRED, required
 
 METHODS: Final = {
     name.encode(): name
@@ -239,6 +240,8 @@ def parse_reply(head: bytes, method: str) -> Reply:
         reply.minor = digit[0] - 48
         reply.keep_alive = keeps_alive(reply.noted.connection, reply.minor)
         reply.length = _reply_length(reply)
+        if reply.status == UPGRADE_REQUIRED:
+            reply.passed += required(reply)
     if method == "HEAD" or reply.status in _BODILESS:
         reply.bodiless = True
         if reply.status == 204 and (reply.length or reply.noted.transfer):

@@ -264,13 +264,14 @@ class Upstreams:
         if group is not None:
             group.acquire(forwarding)
         elif upstream is None:
-            words = "the route has no upstream: set upstream = in the route, or name one in forward()"
-            forwarding.lost(UpstreamError("unresolved", words))
+            mend = "set upstream = in the route, or name one in forward()"
+            forwarding.lost(UpstreamError("unresolved", "the route has no upstream", aside=mend))
         else:
             try:
                 group = self._from_url(upstream)
             except ValueError as why:
-                forwarding.lost(UpstreamError("unresolved", f"no upstream is named {upstream!r}: {why}"))
+                aside = f"none is named {upstream!r}: {why}"
+                forwarding.lost(UpstreamError("unresolved", "there is no such upstream", aside=aside))
             else:
                 group.acquire(forwarding)
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncproxy.exchange.errors import ModuleError, error_text
+from asyncproxy.exchange.errors import ModuleError
 from asyncproxy.exchange.forwarding import Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
-from asyncproxy.exchange.upgrading import SWITCHING, upgrade_block
+from asyncproxy.exchange.upgrading import SWITCHING, UPGRADE_REQUIRED, required, upgrade_block
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.tunnel import Tunnel
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
-    from asyncproxy.polling.flow import Exchange
+    from asyncproxy.exchange.messages import Request
+    from asyncproxy.polling.flow import Exchange, Flow
 
 _NOTHING: Final = object()
 
@@ -31,7 +32,7 @@ def respond(exchange: Exchange, response: Response) -> None:
         return
     if response.status == SWITCHING:
         raise _no_switch(exchange)
-    block = _signed(exchange, response, without_length(Block(response.headers.raw).passed))
+    block = _own_block(exchange, response)
     body = response.body
     if isinstance(body, str):
         body = body.encode()
@@ -48,11 +49,10 @@ def respond(exchange: Exchange, response: Response) -> None:
         raise ModuleError(f"{exchange.binding.name}: a response's body is {type(body).__name__}, not bytes or pieces")
 
 
-def refusal(status: int, words: str) -> tuple[bytes, bytes]:
-    """An error of ours in short plain text: its header block and its body."""
-    body = error_text(status, words)
-    block = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d" % len(body)
-    return block + b"\r\nRetry-After: 1" if status == 503 else block, body
+def refusal(flow: Flow, request: Request | None, status: int, words: str) -> tuple[bytes, bytes]:
+    """Header block and body of an error of ours for `request`, as far as there is one."""
+    request_id, block = (request.id, request.block) if request is not None else ("", b"")
+    return flow.error_pages.reply(status, words, request_id, block)
 
 
 def _bodiless(exchange: Exchange, response: Response) -> bool:
@@ -134,7 +134,7 @@ def _block(exchange: Exchange, reply: Reply) -> bytes:
     if reply.own_headers is None:
         rendered = type(reply) is Rendered
         return _signed(exchange, reply, reply.passed) if rendered else exchange.flow.signature.onward(reply)
-    block = _signed(exchange, reply, without_length(Block(reply.own_headers.raw).passed))
+    block = _own_block(exchange, reply)
     return block + b"\r\nContent-Length: " + reply.length_value if reply.length_value else block
 
 
@@ -145,6 +145,13 @@ def _signed(exchange: Exchange, response: Response, block: bytes) -> bytes:
     if isinstance(response, Reply) and type(response) is not Rendered:
         return signature.dated(block) + signature.replies[response.minor]
     return signature.own(block)
+
+
+def _own_block(exchange: Exchange, response: Response) -> bytes:
+    """A module's fields: what they say of the body's length and of the connection is ours to say."""
+    fields = Block(response.headers.raw)
+    block = _signed(exchange, response, without_length(fields.passed))
+    return block + required(fields) if response.status == UPGRADE_REQUIRED else block
 
 
 def _without_id(exchange: Exchange, block: bytes) -> bytes:

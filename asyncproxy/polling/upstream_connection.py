@@ -135,7 +135,7 @@ class UpstreamConnection(Due):
             elif not self._closing:
                 self.close()  # bytes that nobody asked for: the next reply could not be told from them
         except (BadReply, FramingError) as why:
-            self._fail(UpstreamError("bad", f"the upstream's reply is malformed: {why}", str(self.pool)))
+            self._fail(UpstreamError("bad", "the upstream's reply is malformed", str(self.pool), str(why)))
 
     def _take_head(self, data: bytes) -> None:
         if self._buffer:

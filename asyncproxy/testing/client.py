@@ -10,8 +10,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from asyncproxy.exchange.framing import LAST_CHUNK, UntilClose, chunk
 from asyncproxy.exchange.headers import Headers, HeaderSource
 from asyncproxy.exchange.responses import Reply
+from asyncproxy.exchange.upgrading import SWITCHING
 from asyncproxy.polling.flow import Exchange
 from asyncproxy.polling.http1 import Framing, parse_reply, reply_framing
+from asyncproxy.polling.tunnel import End
 from asyncproxy.testing.house import FakeClient
 
 HOST: Final = "lab.test"
@@ -102,7 +104,8 @@ class ClientRequest:
     @property
     def exchange(self) -> Exchange | None:
         """The proxy's side of it, while it lasts."""
-        return self.client.wire.protocol.exchange  # type: ignore[no-any-return]
+        protocol = self.client.wire.protocol
+        return protocol.tunnel.exchange if isinstance(protocol, End) else protocol.exchange
 
     @property
     def _whole(self) -> bool:
@@ -130,20 +133,25 @@ class ClientRequest:
         while (end := out.find(b"\r\n\r\n", self._at) + 4) >= 4:
             head = parse_reply(bytes(out[self._at : end]), self.method)
             self._at = end
-            if head.status >= 200:
-                self._head, self._framing = head, reply_framing(head)
+            if head.status >= 200 or head.status == SWITCHING:
+                self._head = head
+                self._framing = UntilClose() if head.status == SWITCHING else reply_framing(head)
                 return
 
     # What else the client does.
 
     def send(self, data: bytes) -> None:
-        """Send a piece of the request's body, for a request that was begun by `Lab.upload`."""
+        """Send a piece of the request's body, for a request that was begun by `Lab.upload`; or into the tunnel."""
         self._send(chunk(data) if self.chunked else data)
 
     def end(self) -> None:
-        """The body that `send` sent is complete."""
+        """The body that `send` sent is complete; of a tunnel, this side."""
         if self.chunked:
             self._send(LAST_CHUNK)
+        elif self._head is not None and self._head.status == SWITCHING:
+            wire = self.client.wire
+            wire.polling.happen(wire, wire.hang_up)
+            self._then()
 
     def _send(self, data: bytes) -> None:
         wire = self.client.wire

@@ -7,9 +7,10 @@ from typing import Any
 
 from asyncproxy.exchange.headers import HeaderSource
 from asyncproxy.exchange.responses import Response
+from asyncproxy.testing.conversation import Conversation
 from asyncproxy.testing.lab_house import LabHouse
 from asyncproxy.testing.network import FakeUpstream
-from asyncproxy.testing.upstream import Body, Conversation, UpstreamRequest, failure
+from asyncproxy.testing.upstream import Body, UpstreamRequest, failure
 
 Reaction = Callable[[UpstreamRequest], None]
 
@@ -177,6 +178,16 @@ class Upstream:
         request = self._servers.next(self.name)
         assert request is not None, f"nothing waits for {self!r}"
         request.begin(status, headers, length=length)
+        return request
+
+    def switch(self, headers: HeaderSource = (), data: bytes = b"") -> UpstreamRequest:
+        """Answer the eldest request, which offers another protocol, with 101; see `UpstreamRequest.switch`.
+
+        Raises AssertionError when none waits.
+        """
+        request = self._servers.next(self.name)
+        assert request is not None, f"nothing waits for {self!r}"
+        request.switch(headers, data)
         return request
 
     def serve(self, respond: Callable[[UpstreamRequest], Response]) -> None:

@@ -15,7 +15,6 @@ from asyncproxy.exchange.headers import Headers, HeaderSource
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Fetched
 from asyncproxy.exchange.waits import Fetch
-from asyncproxy.polling.http1 import Framing, parse_request, request_framing
 from asyncproxy.testing.clock import Clock
 from asyncproxy.testing.network import FakeUpstream
 from asyncproxy.testing.stepping import PollingRound
@@ -130,6 +129,16 @@ class UpstreamRequest:
         self._fail(error)
         self.then()
 
+    def switch(self, headers: HeaderSource = (), data: bytes = b"") -> None:
+        """Answer 101, with the protocol that is offered first, and `data` behind it: for a forward with an Upgrade.
+
+        Then `send` goes through the tunnel, `end` ends the server's side, and `body` is what has come through it.
+        """
+        self._expect("waiting")
+        self._switch(Headers(headers), data)
+        self.state = "begun"
+        self.then()
+
     def _expect(self, state: str) -> None:
         """Raise AssertionError if it is not in `state`, or nobody waits for what comes next."""
         assert not self.cancelled, f"{self!r}: nobody waits for it any more"
@@ -145,6 +154,9 @@ class UpstreamRequest:
 
     def _begin(self, status: int, fields: Headers, length: int | None) -> None:
         raise AssertionError("a subclass begins")
+
+    def _switch(self, fields: Headers, data: bytes) -> None:
+        raise AssertionError(f"{self!r}: only a forward can switch protocols")
 
     def _send(self, data: bytes) -> None:
         raise AssertionError("a subclass sends")
@@ -171,6 +183,8 @@ class Forwarded(UpstreamRequest):
         self._groups = groups
         self._pool = wire.protocol.pool
         self._chunked = False
+        self.switched = False
+        """Whether the connection is a tunnel's."""
         self._missing: int | None = None
         """Bytes of a body, whose length was told, that are still to be sent."""
         url = f"{self._pool.origin}{request.target.decode('latin-1')}"
@@ -209,6 +223,14 @@ class Forwarded(UpstreamRequest):
             fields.add("Content-Length", str(length))
         self._arrive(_head(status, fields))
 
+    def _switch(self, fields: Headers, data: bytes) -> None:
+        offer = self.headers.get("upgrade")
+        assert offer is not None, f"{self!r}: it offers no other protocol"
+        self.switched = True
+        fields.add("Connection", "Upgrade")
+        fields.add("Upgrade", offer.partition(",")[0])
+        self._arrive(_head(101, fields) + data)
+
     def _send(self, data: bytes) -> None:
         if self._missing is not None:
             self._missing -= len(data)
@@ -217,6 +239,8 @@ class Forwarded(UpstreamRequest):
     def _end(self) -> None:
         if self._chunked:
             self._arrive(LAST_CHUNK)
+        elif self.switched:
+            self.polling.happen(self.wire, self.wire.hang_up)
 
     def _arrive(self, data: bytes) -> None:
         self.polling.happen(self.wire, self.wire.arrive, data)
@@ -300,43 +324,6 @@ class FetchSent(UpstreamRequest):
         if self._timer is not None:
             self._timer.cancel()
         self.deferred.errback(result) if isinstance(result, BaseException) else self.deferred.callback(result)
-
-
-class Conversation:
-    """One connection, as its server reads it: requests one after the other."""
-
-    def __init__(self, connection: FakeUpstream, groups: Mapping[Any, Any]) -> None:
-        self._connection = connection
-        self._groups = groups
-        self._at = 0
-        self._framing: Framing | None = None
-        self._latest: Forwarded | None = None
-
-    def read(self) -> Forwarded | None:
-        """Take what has come; the request that has begun by it, if one has."""
-        wire = self._connection.wire
-        assert wire is not None
-        begun = None
-        if self._framing is None:
-            end = wire.out.find(b"\r\n\r\n", self._at) + 4
-            if end < 4:
-                return None
-            request = parse_request(bytes(wire.out[self._at : end]), 1 << 20)
-            self._at = end
-            self._framing = request_framing(request)
-            begun = self._latest = Forwarded(self._connection, request, self._groups)
-        self._read_body(bytes(wire.out[self._at :]))
-        self._at = len(wire.out)
-        return begun
-
-    def _read_body(self, data: bytes) -> None:
-        framing, latest = self._framing, self._latest
-        assert framing is not None
-        assert latest is not None
-        latest.body += framing.feed(data)
-        latest.whole = framing.done
-        if framing.done:
-            self._framing = None
 
 
 def failure(why: str | BaseException | type[BaseException], server: str) -> BaseException:

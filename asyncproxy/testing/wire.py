@@ -181,7 +181,7 @@ class Wire:
     @property
     def open(self) -> bool:
         """Whether neither side has closed it."""
-        return not (self.closing or self.lost or self._hung_up or self.ended)
+        return not (self.closing or self.lost or self._hung_up)
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "aborted" if self.aborted else "closing" if self.closing else "open"

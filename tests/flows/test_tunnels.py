@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from asyncproxy import Module, Response, sleep
+from asyncproxy import Cancelled, Module, Response, sleep
 from asyncproxy.exchange.errors import Draining
 from asyncproxy.exchange.messages import Request
 from asyncproxy.modules.live.page import page
@@ -621,13 +624,13 @@ def test_a_slow_peer_that_takes_what_is_left_is_not_idle() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "configured",
     [{"route": {"timeout": "5s"}}, {"groups": {"g": {"servers": ["http://127.0.0.1:1"], "total_timeout": "5s"}}}],
 )
-def test_no_time_out_of_the_request_runs_on_in_the_tunnel(settings: Any) -> None:
-    if "groups" in settings:
-        settings = {**settings, "route": {"upstream": "g"}}
-    house = House(**settings)
+def test_no_time_out_of_the_request_runs_on_in_the_tunnel(configured: Any) -> None:
+    if "groups" in configured:
+        configured = {**configured, "route": {"upstream": "g"}}
+    house = House(**configured)
     client = tunnel(house)
     house.advance(500)
     client.send(b"x")
@@ -822,3 +825,89 @@ def test_a_tunnel_says_how_it_is() -> None:
     client.wire.reset()
     house.settle()
     assert "over" in repr(one)
+
+
+# What is no tunnel.
+
+
+class Passes(Module):
+    async def handle(self, request: Request) -> Any:
+        reply = await request.forward()
+        reply.headers["x-seen"] = "1"
+        return reply
+
+
+class Requires(Module):
+    blocking = False
+
+    def handle(self, _request: Request) -> Response:
+        return Response.text("speak WebSocket", 426, {"Upgrade": "websocket, h2c"})
+
+
+@pytest.mark.parametrize("module", ["reverse", Passes(), Requires()])
+def test_a_426_says_what_it_wants_to_be_spoken(module: Any) -> None:
+    house = House(module)
+    client = house.get()
+    if not isinstance(module, Requires):
+        fields = b"Connection: upgrade\r\nUpgrade: websocket, h2c\r\nContent-Length: 0"
+        house.upstream().answer(b"HTTP/1.1 426 Upgrade Required\r\n" + fields + b"\r\n\r\n")
+        house.settle()
+    assert client.status == 426
+    assert client.received.count(b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n") == 1
+    assert client.received.count(b"pgrade:") == 1
+
+
+def test_other_replies_offer_nothing() -> None:
+    house = House()
+    client = house.get()
+    house.upstream().answer(OK.replace(b"Content", b"Connection: upgrade\r\nUpgrade: websocket\r\nContent"))
+    house.settle()
+    assert b"pgrade" not in client.received
+
+
+# Whatever races.
+
+
+EVENTS: dict[str, Callable[[House, FakeClient], object]] = {
+    "client sends": lambda house, client: client.send(b"c"),
+    "client ends": lambda house, client: client.leave(),
+    "client resets": lambda house, client: client.wire.reset(),
+    "client is slow": lambda house, client: client.slow(),
+    "client reads": lambda house, client: client.fast(),
+    "server switches": lambda house, client: house.upstream().answer(SWITCHED + b"early"),
+    "server answers": lambda house, client: house.upstream().answer(OK),
+    "server sends": lambda house, client: house.upstream().answer(b"s"),
+    "server ends": lambda house, client: house.upstream().hang_up(),
+    "server resets": lambda house, client: (wire := house.upstream().wire) and wire.reset(),
+    "server is slow": lambda house, client: (wire := house.upstream().wire) and wire.slow(),
+    "server reads": lambda house, client: (wire := house.upstream().wire) and wire.fast(),
+    "the loop turns": lambda house, client: house.poll(),
+    "all settles": lambda house, client: house.settle(),
+    "a second passes": lambda house, client: house.advance(1.0),
+    "a minute passes": lambda house, client: house.advance(100.0),
+    "an operator cuts": lambda house, client: [one.call_off(Cancelled()) for one in list(house.flow.exchanges)],
+    "the proxy stops": lambda house, client: [one.left() for one in list(house.flow.exchanges)],
+}
+
+
+@given(st.sampled_from([None, Async, Late]), st.lists(st.sampled_from(sorted(EVENTS)), max_size=12))
+@settings(max_examples=400, deadline=None)
+def test_whatever_happens_in_any_order_ends_and_leaves_nothing(module: type[Module] | None, events: list[str]) -> None:
+    house = House("reverse" if module is None else module(), limits={"tunnel_idle": "90s"})
+    client = asked(house)
+    if len(events) % 2:
+        house.upstream().answer(SWITCHED)
+    for event in events:
+        EVENTS[event](house, client)
+    house.settle()
+    client.fast()
+    for wire in (client.wire, house.upstream().wire):
+        if wire is not None:
+            wire.fast()
+    house.advance(400.0)
+    client.leave()
+    house.advance(400.0)
+    house.assert_nothing_left()
+    statistics = house.flow.tunnels.statistics()
+    assert statistics["open"] == 0
+    assert [record.target for record in house.records].count(b"/chat") == 1

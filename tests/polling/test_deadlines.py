@@ -107,6 +107,22 @@ def test_there_is_one_timer_however_many_stand_in_the_wheel() -> None:
     assert wheel.statistics()["standing"] == 0
 
 
+def test_nobody_is_woken_for_those_that_have_left() -> None:
+    clock = Clock()
+    wheel = Deadlines(clock)
+    ones = [One(clock) for _ in range(10)]
+    for number, one in enumerate(ones, 1):
+        wheel.set(one, number)
+    for one in ones[:-1]:
+        wheel.remove(one)
+    assert wheel.statistics() == {"standing": 1, "slots": 1}
+    pass_time(clock, 1.5)  # the timer was set for the first of them
+    (timer,) = clock.getDelayedCalls()
+    assert timer.getTime() > 9
+    pass_time(clock, 10)
+    assert len(ones[-1].fired) == 1
+
+
 def test_one_that_sets_and_removes_others_when_it_fires() -> None:
     clock = Clock()
     wheel = Deadlines(clock)
