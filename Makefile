@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 HELD ?= 400
 WORKERS ?= 5
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run demo test check docs format bench dist clean
+.PHONY: help run demo test check docs format bench fuzz dist clean
 
 help:
 	@echo "make run      serve the demo on 127.0.0.1:8080, its status on 127.0.0.1:8081, until Ctrl-C"
@@ -17,6 +18,7 @@ help:
 	@echo "make docs     the documentation, in build/docs; warnings are errors"
 	@echo "make format   mend what of it can be mended"
 	@echo "make bench    compare with nginx, Apache httpd and twisted.web.proxy; takes minutes"
+	@echo "make fuzz     look for bytes that break it, guided by coverage, for a while (SECONDS=600)"
 	@echo "make dist     sdist and wheel, in dist/"
 	@echo "make clean    remove what the others made"
 
@@ -46,6 +48,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz --seconds $(SECONDS)
+
 dist: $(VENV)/.dev
 	$(BIN)/python -m hatchling build -d dist
 
@@ -63,3 +68,7 @@ $(VENV)/.dev: pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@$(PIP) --editable '.[dev,fuzz]'
+	@touch $@

@@ -1,6 +1,6 @@
 """A parser of HTTP/1.1 for tests, which forgives nothing: RFC 9112 as it is written for those who send.
 
-It shares no code with the proxy and reads in another way, a byte or a line at a time and without regular expressions.
+It shares no code with the proxy and reads in another way, a line at a time and without regular expressions.
 What the proxy has sent, to a server or to a client, goes through it; beyond the grammar it holds what we promise of
 ourselves: one Host, one framing, no chunk extensions, and nothing that ends at a hop.
 """
@@ -80,21 +80,16 @@ class Cursor:
 
     def line(self) -> bytes:
         """The next line; its end is CRLF, and neither byte of it stands anywhere else."""
-        end = self.at
-        while True:
-            if end >= len(self.data):
-                raise Incomplete
-            byte = self.data[end]
-            if byte == 0x0A:
-                raise Malformed(f"a bare LF after {self.data[self.at : end]!r}")
-            if byte == 0x0D:
-                if end + 1 >= len(self.data):
-                    raise Incomplete
-                check(self.data[end + 1] == 0x0A, f"a bare CR after {self.data[self.at : end]!r}")
-                line = self.data[self.at : end]
-                self.at = end + 2
-                return line
-            end += 1
+        data, begin = self.data, self.at
+        end = data.find(b"\n", begin)
+        if end < 0:
+            check(b"\r" not in data[begin:-1], "a bare CR")
+            raise Incomplete
+        check(end > begin and data[end - 1] == 0x0D, f"a bare LF in {data[begin : end + 1]!r}")
+        line = data[begin : end - 1]
+        check(b"\r" not in line, f"a bare CR in {line!r}")
+        self.at = end + 1
+        return line
 
     def exactly(self, count: int) -> bytes:
         if len(self.data) - self.at < count:
