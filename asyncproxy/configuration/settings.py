@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from asyncproxy.configuration import values
+from asyncproxy.exchange.error_pages import ErrorPages
 from asyncproxy.exchange.origin import Origin
 from asyncproxy.settings import read_by
 
@@ -52,6 +53,9 @@ class Server(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     forwarded: Annotated[Literal["both", "x-forwarded", "rfc7239", "off"], read_by(values.forwarded)] = "both"
     """What upstreams are told of the client: ``X-Forwarded-For``, ``-Proto`` and ``-Host`` (``"x-forwarded"``),
     ``Forwarded`` (``"rfc7239"``), both, or nothing."""
+    error_pages: Annotated[ErrorPages | None, read_by(values.error_pages)] = None
+    """A directory with pages for the proxy's own errors: ``502.html``, ``5xx.html`` for those without one, ``.json``
+    and ``.txt`` for clients that prefer these. They are read at start and at each reload."""
     server_name: Annotated[str | None, read_by(values.product_or_none)] = "asyncproxy"
     """What ``Server`` says in responses that are not an upstream's; ``"off"`` leaves it out."""
     via: Annotated[str | None, read_by(values.pseudonym_or_none)] = "asyncproxy"

@@ -4,12 +4,14 @@ It raises ValueError for anything else, with what was given and what to write; i
 which function is written at the field, in ``settings``.
 """
 
+import os
 import re
 from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import quote
 
+from asyncproxy.exchange.error_pages import PAGE_NAME, ErrorPages, check_page
 from asyncproxy.exchange.forwarded import TELLINGS
 from asyncproxy.exchange.forwarding import HOP_BY_HOP
 from asyncproxy.exchange.networks import UNIX, network
@@ -22,6 +24,8 @@ ENDPOINT: Final = "tcp:8080:interface=127.0.0.1"
 KEY_LENGTH: Final = 16
 """Characters that a key must have to be believed a secret."""
 
+PAGE_LIMIT: Final = 1 << 20
+"""Characters of an error's page."""
 KEEP_ALIVE: Final = ("sse", "json", "102", "off")
 
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):[0-9]*")
@@ -164,6 +168,43 @@ def field_name_or_none(value: object) -> str | None:
     text = value if isinstance(value, str) else ""
     if not _FIELD_NAME.fullmatch(text) or _SPOKEN_FOR.fullmatch(text.lower()):
         raise ValueError(f'{shown(value)} cannot carry an id; write for example "X-Request-ID", or "off"')
+    return text
+
+
+def error_pages(value: object) -> ErrorPages:
+    """The pages in a directory."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f'{shown(value)} is no directory; write for example "/etc/asyncproxy/errors"')
+    try:
+        files = sorted(os.scandir(value), key=lambda file: file.name)
+        pages = {file.name: _page(file.path) for file in files if _is_page(file.name)}
+    except FileNotFoundError:
+        raise ValueError(
+            f'there is no directory "{value}"; looked in {os.getcwd()}: make it, or mend its name'
+        ) from None
+    except OSError as error:
+        raise ValueError(f'"{value}" cannot be read: {error.strerror}; it has to be a directory of pages') from None
+    if not pages:
+        raise ValueError(f'"{value}" has no pages; call them for example 502.html, 5xx.html or 5xx.json')
+    for name, text in pages.items():
+        check_page(name, text)
+    return ErrorPages(pages)
+
+
+def _is_page(name: str) -> bool:
+    if name[:1].isdigit() and name.endswith((".html", ".json", ".txt")) and not PAGE_NAME.fullmatch(name):
+        raise ValueError(f'"{name}" is no page for an error; call it for example 502.html, or 5xx.html')
+    return PAGE_NAME.fullmatch(name) is not None
+
+
+def _page(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(PAGE_LIMIT + 1)
+    except UnicodeDecodeError as error:
+        raise ValueError(f'"{path}" is not UTF-8 at byte {error.start}') from None
+    if len(text) > PAGE_LIMIT:
+        raise ValueError(f'"{path}" is longer than {PAGE_LIMIT} characters; pages are kept in memory')
     return text
 
 

@@ -8,11 +8,10 @@ body, and anything else is told in the body, as an error in an object that is th
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final, NamedTuple
 
-from asyncproxy.exchange.errors import reason_phrase
+from asyncproxy.exchange.errors import error_object, reason_phrase
 from asyncproxy.exchange.forwarding import split_block
 
 WRONG_KIND: Final = 502
@@ -67,12 +66,6 @@ EARLY_HEADS: Final = {
     "json": EarlyHead("application/json", re.compile(r"application/(.+\+)?json"), b"\n", b"", b"\n"),
 }
 """By the word of the configuration (WHATWG HTML section 9.2; RFC 8259 section 2)."""
-
-
-def error_object(status: int, detail: str, request_id: str) -> bytes:
-    """An error as JSON in one line."""
-    title = reason_phrase(status)
-    return json.dumps({"error": {"status": status, "title": title, "detail": detail, "request": request_id}}).encode()
 
 
 def media_type(value: str) -> str:

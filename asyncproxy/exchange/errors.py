@@ -6,6 +6,7 @@ status and a short reason; addresses, file names and tracebacks are for the log 
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 
 
@@ -17,12 +18,17 @@ class ProxyError(Exception):
     """Header fields that go with the answer, such as Allow."""
     detail = ""
     """For the log: the key of the limit or time-out that was reached, as ``limits.body``, or an upstream's `why`."""
+    aside = ""
+    """For the log alone: what the client has no business to read, as names and addresses of what is behind us."""
 
     def __init__(self, words: str = "", detail: str = "") -> None:
         super().__init__(words)
         self.words = words
         if detail:
             self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.aside}" if self.aside else self.words
 
 
 class ClientError(ProxyError):
@@ -80,8 +86,11 @@ class ParkTimeout(ProxyError):
 
     status = 504
 
-    def __init__(self, words: str = "what the request waited for did not come in time", detail: str = "") -> None:
+    def __init__(
+        self, words: str = "what the request waited for did not come in time", detail: str = "", aside: str = ""
+    ) -> None:
         super().__init__(words, detail)
+        self.aside = aside
 
 
 class TunnelIdle(ProxyError):
@@ -105,17 +114,19 @@ class UpstreamError(ProxyError):
 
     `why` is one word, or two joined by a colon: ``refused``, ``reset``, ``bad``, ``unresolved``, ``full``, or
     ``timeout:connect``, ``timeout:send``, ``timeout:first-byte``, ``timeout:idle``, ``timeout:total``. Uncaught, the
-    client gets 504 for a time-out, 503 for ``full``, else 502. `server` names the server, for the log.
+    client gets 504 for a time-out, 503 for ``full``, else 502, with `words` and `why`. `server` names the server, and
+    `aside` says what else is known, for the log alone.
     """
 
-    def __init__(self, why: str, words: str, server: str = "") -> None:
+    def __init__(self, why: str, words: str, server: str = "", aside: str = "") -> None:
         super().__init__(words, why)
+        self.aside = aside
         self.why = why
         self.server = server
         self.status = 504 if why.startswith("timeout") else 503 if why == "full" else 502
 
     def __str__(self) -> str:
-        return f"{self.words} ({self.why}{', ' + self.server if self.server else ''})"
+        return f"{super().__str__()} ({self.why}{', ' + self.server if self.server else ''})"
 
 
 def status_and_words(error: BaseException) -> tuple[int, str]:
@@ -134,7 +145,14 @@ def reason_phrase(status: int) -> str:
         return ""
 
 
-def error_text(status: int, words: str) -> bytes:
-    """The body of an error of ours: the status and its reason phrase, then `words`."""
+def error_text(status: int, words: str, request_id: str) -> bytes:
+    """An error as text: the status and its reason phrase, then `words`, and the request's id in a line of its own."""
     line = f"{status} {reason_phrase(status)}"
-    return f"{line}: {words}\n".encode() if words else f"{line}\n".encode()
+    said = f"{line}: {words}\n" if words else f"{line}\n"
+    return (f"{said}request {request_id}\n" if request_id else said).encode("utf-8", "replace")
+
+
+def error_object(status: int, detail: str, request_id: str) -> bytes:
+    """An error as JSON in one line."""
+    title = reason_phrase(status)
+    return json.dumps({"error": {"status": status, "title": title, "detail": detail, "request": request_id}}).encode()

@@ -78,7 +78,8 @@ class TicketTaken(ProxyError):
     status = 409
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"another request waits for ticket {name!r}: give each its own name, or await it afterwards")
+        super().__init__("another request waits for the same ticket")
+        self.aside = f"{name!r}: give each its own name, or await it afterwards"
         self.name = name
 
 

@@ -182,13 +182,14 @@ class ClientConnection(Receiving):
 
     def _read_head(self, data: bytes) -> None:
         """A head is whole: read it and make it an exchange, or refuse it."""
-        limits = self.door.limits
+        door = self.door
+        limits = door.limits
         if len(data) > limits.head:
             self._await_head(data)
             return
         self._phase = _BUSY
         self.due = NEVER
-        self._number += 1
+        self._number = number = self._number + 1
         known = self._known
         request = None if known is None else known.again(data, limits.request_line)
         try:
@@ -197,9 +198,9 @@ class ClientConnection(Receiving):
                 if request.length != 0:
                     self._expect_body(request)
             self.request = request
-            if self._number >= self.door.last_number:
+            if number >= door.last_number:
                 request.keep_alive = False
-            self.exchange = exchange = self.door.admit(self, request)
+            self.exchange = exchange = door.admit(self, request)
         except ClientError as error:
             self._refuse_alone(error, request)
             return

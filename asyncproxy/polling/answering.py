@@ -140,9 +140,10 @@ class Answering(Due):
         self.transport.abortConnection()
 
     def refuse(self, status: int, words: str, fields: RawHeaders | None = None) -> None:
-        """Send an error of ours, in short plain text."""
-        block, body = refusal(status, words)
-        self.answer(status, self.door.flow.signature.own(block + make_block(fields or [])), body)
+        """Send an error of ours, as the request's Accept has it."""
+        flow = self.door.flow
+        block, body = refusal(flow, self.request, status, words)
+        self.answer(status, flow.signature.own(block + make_block(fields or [])), body)
 
     def inform(self, status: int, block: bytes = b"") -> None:
         """Send an informational head (RFC 9110 section 15.2); HTTP/1.0 has none, and 100 is for who waits for it."""

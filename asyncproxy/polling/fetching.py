@@ -92,4 +92,4 @@ def _in_our_words(error: Exception, fetch: Fetch) -> UpstreamError:
         return UpstreamError("refused", "the fetched server refused the connection", fetch.url)
     if isinstance(error, (connect_errors.ConnectionDone, connect_errors.ConnectionLost)):
         return UpstreamError("reset", "the fetched server closed the connection", fetch.url)
-    return UpstreamError("bad", f"the fetch failed: {error}", fetch.url)
+    return UpstreamError("bad", "the fetch failed", fetch.url, str(error))

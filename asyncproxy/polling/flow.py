@@ -17,6 +17,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Binding, Client, Surroundings, Workers
+from asyncproxy.exchange.error_pages import ErrorPages
 from asyncproxy.exchange.errors import ClientGone, ModuleError, ParkTimeout, ProxyError, status_and_words
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
@@ -354,6 +355,7 @@ class Flow:
         self.tunnels = Tunnels(deadlines)
         self.exchanges: set[Exchange] = set()
         self.clean_ups: set[CallTurn] = set()  # turns, queued or running, of exchanges that are over
+        self.error_pages = ErrorPages()
         self.served = 0
         self.numbers = 0
         """The number of the latest request; with `prefix` it makes an id that no other request has."""

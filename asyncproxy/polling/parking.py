@@ -157,7 +157,7 @@ class Parked:
 
     def _too_late(self, seconds: float) -> None:
         self._timer = None
-        self.interrupt(ParkTimeout(f"{self.wait.describe()} did not come within {seconds:g} s"))
+        self.interrupt(ParkTimeout(f"nothing came within {seconds:g} s", aside=self.wait.describe()))
 
     def spot(self) -> Spot | None:
         """The line of module code that goes on when this wakes; looked up now, at no cost before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncproxy.exchange.errors import ModuleError, error_text
+from asyncproxy.exchange.errors import ModuleError
 from asyncproxy.exchange.forwarding import Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
@@ -19,7 +19,8 @@ from asyncproxy.polling.tunnel import Tunnel
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
-    from asyncproxy.polling.flow import Exchange
+    from asyncproxy.exchange.messages import Request
+    from asyncproxy.polling.flow import Exchange, Flow
 
 _NOTHING: Final = object()
 
@@ -48,11 +49,10 @@ def respond(exchange: Exchange, response: Response) -> None:
         raise ModuleError(f"{exchange.binding.name}: a response's body is {type(body).__name__}, not bytes or pieces")
 
 
-def refusal(status: int, words: str) -> tuple[bytes, bytes]:
-    """An error of ours in short plain text: its header block and its body."""
-    body = error_text(status, words)
-    block = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d" % len(body)
-    return block + b"\r\nRetry-After: 1" if status == 503 else block, body
+def refusal(flow: Flow, request: Request | None, status: int, words: str) -> tuple[bytes, bytes]:
+    """Header block and body of an error of ours for `request`, as far as there is one."""
+    request_id, block = (request.id, request.block) if request is not None else ("", b"")
+    return flow.error_pages.reply(status, words, request_id, block)
 
 
 def _bodiless(exchange: Exchange, response: Response) -> bool:
@@ -72,10 +72,10 @@ def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
     if reply.own_headers is not None:
         block = _block(exchange, reply)
-    elif reply.onward and reply.is_dated:
-        block = reply.onward
     else:
-        block = exchange.flow.signature.onward(reply)
+        block = reply.onward
+        if type(block) is not bytes or not block:
+            block = exchange.flow.signature.onward(reply)
     if reply.bodiless:
         block = _length_of_none(exchange, reply, block)
     exchange.client.answer(reply.status, block, reply.stream)
@@ -113,6 +113,8 @@ def _switch(exchange: Exchange, reply: Reply, tunnel: Tunnel) -> None:
 
     Raises the tunnel's error if the upstream has left meanwhile.
     """
+    if not tunnel.is_of(exchange):
+        raise ModuleError(f"{exchange.binding.name}: the reply that has switched is one to another request")
     block = _block(exchange, reply)
     if reply.status != SWITCHING:
         tunnel.drop()

@@ -58,8 +58,9 @@ class Timed:
 
     def refuse(self, status: int, words: str) -> None:
         """Send an error of ours."""
-        block, body = refusal(status, words)
-        self.answer(status, self._exchange.flow.signature.own(block), body)
+        flow = self._exchange.flow
+        block, body = refusal(flow, self._exchange.request, status, words)
+        self.answer(status, flow.signature.own(block), body)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)

@@ -238,7 +238,7 @@ class Watching(Parked):
 
     def _too_late(self, seconds: float) -> None:
         self._timer = None
-        self.interrupt(ParkTimeout(f"{self.wait.describe()} was not ready within {seconds:g} s"))
+        self.interrupt(ParkTimeout(f"nothing was ready within {seconds:g} s", aside=self.wait.describe()))
 
     def undo(self) -> None:
         """Watch no more, and close the descriptor."""

@@ -41,6 +41,7 @@ class WebClient:
         self.gone = False
         self.status = 0
         self.sent = 0
+        self._flow = flow
         self._ids = flow.ids
         self._producer: Producer | None = None
         web.notifyFinish().addErrback(self._left)
@@ -112,8 +113,9 @@ class WebClient:
             self.exchange.failed(error)
 
     def refuse(self, status: int, words: str) -> None:
-        """Send an error of ours, in short plain text."""
-        self.answer(status, *refusal(status, words))
+        """Send an error of ours, as the request's Accept has it."""
+        request = self.exchange.request if self.exchange is not None else None
+        self.answer(status, *refusal(self._flow, request, status, words))
 
     def inform(self, status: int, block: bytes = b"") -> None:
         """Send an informational head (RFC 9110 section 15.2); 100 Twisted has said itself when it read the body."""

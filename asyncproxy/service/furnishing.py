@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from asyncproxy.configuration import Settings
 from asyncproxy.configuration.settings import Server
+from asyncproxy.exchange.error_pages import ErrorPages
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.networks import Networks
 from asyncproxy.exchange.peers import Trust
@@ -28,6 +29,11 @@ def signature_of(server: Server, wall: Callable[[], float] = time.time) -> Signa
 def trust_of(server: Server) -> Trust:
     """Whom the public listeners believe, and what upstreams are told, by the settings."""
     return Trust(Networks(server.trusted), server.forwarded)
+
+
+def error_pages(server: Server) -> ErrorPages:
+    """The pages of errors: an operator's, where there are some."""
+    return server.error_pages or ErrorPages()
 
 
 def ticket_limits(settings: Settings) -> TicketLimits:

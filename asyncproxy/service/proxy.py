@@ -42,7 +42,7 @@ from asyncproxy.recording.access_log import AccessLog
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, bind_all, origin_of_links, place_of_links, ways, with_modules
 from asyncproxy.service.draining import Drain
-from asyncproxy.service.furnishing import request_ids, signature_of, ticket_limits, trust_of
+from asyncproxy.service.furnishing import error_pages, request_ids, signature_of, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks, NotStarted, awaited
 from asyncproxy.service.ports import Ports, address_text
 from asyncproxy.service.reloading import Change, NotReloaded, Retiring, Source, name_of, reload
@@ -142,6 +142,7 @@ class Proxy(Operated):
         admin_lot = ParkingLot(clock, KINDS, ADMIN_PARKED)
         self.admin_flow = Flow(self.workers, admin_lot, self.deadlines, around, **limits)
         """Requests of the admin listener are not among those that it shows, and have room when those have none."""
+        self.flow.error_pages = self.admin_flow.error_pages = error_pages(server)
         self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         self.hooks = Hooks(self.flow)
         self.entrance = Entrance(clock, self.settings.limits)
@@ -275,6 +276,7 @@ class Proxy(Operated):
         self.links.place = place_of_links(bindings)
         for flow in (self.flow, self.admin_flow):
             flow.max_queued = settings.server.max_queued
+            flow.error_pages = error_pages(settings.server)
             flow.spool_in_memory = settings.limits.spool
             flow.around = replace(flow.around, upstreams=upstreams)
             flow.signature.sign_as(settings.server.server_name, settings.server.via)

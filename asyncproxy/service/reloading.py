@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Source = Settings | Mapping[str, Any] | str | os.PathLike[str]
-CHANGEABLE: Final = frozenset(("max_parked", "max_queued", "drain", "trusted", "forwarded", "server_name", "via"))
+CHANGEABLE: Final = frozenset(
+    ("max_parked", "max_queued", "drain", "trusted", "forwarded", "server_name", "via", "error_pages")
+)
 """Keys of [server] that a running proxy can change; [limits], upstreams and routes change as a whole."""
 LOOK: Final = 0.25
 """Seconds between two looks at whether a module that goes still has requests."""

@@ -34,7 +34,7 @@ from asyncproxy.polling.tickets import MemoryTickets
 from asyncproxy.polling.waiting import KINDS
 from asyncproxy.resuming import Resumer, Resumption
 from asyncproxy.service.binding import Bound, place_of_links, ways
-from asyncproxy.service.furnishing import request_ids, signature_of, ticket_limits, trust_of
+from asyncproxy.service.furnishing import error_pages, request_ids, signature_of, ticket_limits, trust_of
 from asyncproxy.service.hooks import Hooks
 from asyncproxy.testing.clock import Clock, LabReactor
 from asyncproxy.testing.network import Descriptors, MemoryNetwork, Names
@@ -164,6 +164,7 @@ class House(Operated):
         self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         """Who looks at it; samples are taken when a test calls `onlookers.samples.take`."""
         self.bindings = list(bindings)
+        self.flow.error_pages = error_pages(settings.server)
         self.door = Door(self.flow, settings.limits, **ways(self.bindings)._asdict())
         self.entrance = Entrance(self.wheel, settings.limits)
         self.entrance.lead_to(self.door)

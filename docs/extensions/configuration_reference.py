@@ -35,6 +35,7 @@ READ_BY: Final[Mapping[Callable[..., Any], str]] = {
     values.endpoints: f'a Twisted endpoint, such as `"{values.ENDPOINT}"`, or a list of them',
     values.servers: 'a URL without a path, such as `"http://127.0.0.1:9000"` or `"unix:/run/app.sock"`, or a list',
     values.access_log_format: '`"combined"` or `"json"`',
+    values.error_pages: "the path of a directory",
     values.networks: 'an address, a network such as `"10.0.0.0/8"`, or `"unix"`; or a list of them',
     values.forwarded: '`"both"`, `"x-forwarded"`, `"rfc7239"` or `"off"`',
     values.keep_alive: '`"sse"`, `"json"`, `"102"` or `"off"`',

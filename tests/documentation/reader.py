@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from asyncproxy.configuration import load
+from asyncproxy.exchange.error_pages import PLACEHOLDERS
 from asyncproxy.service.binding import bind_all
 from tests.documentation.blocks import Block
 from tests.documentation.console import ROOT, Command, Terminals, commands
@@ -85,6 +86,7 @@ class Reader:
             "ini": self.ini,
             "yaml": self.yaml,
             "text": self.text,
+            "html": self.html,
         }
         assert block.language in ways, f"no way to check {block.language or 'a block without a language'}"
         text = re.sub(
@@ -162,6 +164,10 @@ class Reader:
             self.printed = self.terminals.run(command)
             if command.printed.strip():
                 self._compare(command.printed)
+
+    def html(self, block: Block) -> None:
+        """A page for errors: what it has filled in is what there is."""
+        assert set(re.findall(r"{(\w+)}", block.text)) <= set(PLACEHOLDERS)
 
     def text(self, block: Block) -> None:
         """What the latest command prints; or logrotate's file, of which the commands are checked."""

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from asyncproxy.exchange.early_head import EARLY_HEADS, asking_plainly, error_object, late_fields
+from asyncproxy.exchange.early_head import EARLY_HEADS, asking_plainly, late_fields
+from asyncproxy.exchange.errors import error_object
 
 SSE, JSON = EARLY_HEADS["sse"], EARLY_HEADS["json"]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from asyncproxy.exchange import errors
-from asyncproxy.exchange.errors import UpstreamError, error_text, reason_phrase, status_and_words
+from asyncproxy.exchange.errors import ParkTimeout, UpstreamError, error_text, reason_phrase, status_and_words
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,20 @@ def test_each_error_has_a_status_and_words_that_tell_no_secret(error: BaseExcept
     assert status_and_words(error) == (status, words)
 
 
+def test_what_is_said_aside_is_the_log_s_alone() -> None:
+    for error in (UpstreamError("bad", "no", "http://10.0.0.1", "secret"), ParkTimeout("no", aside="secret")):
+        assert "secret" not in status_and_words(error)[1]
+    assert str(UpstreamError("bad", "no", "http://10.0.0.1", "secret")) == "no: secret (bad, http://10.0.0.1)"
+    assert str(ParkTimeout("no", aside="secret")) == "no: secret"
+
+
 def test_the_log_hears_which_server_it_was() -> None:
     assert str(UpstreamError("refused", "no", "http://10.0.0.1")) == "no (refused, http://10.0.0.1)"
     assert str(UpstreamError("refused", "no")) == "no (refused)"
 
 
 def test_the_text_of_an_error() -> None:
-    assert error_text(503, "full") == b"503 Service Unavailable: full\n"
-    assert error_text(500, "") == b"500 Internal Server Error\n"
+    assert error_text(503, "full", "a-1") == b"503 Service Unavailable: full\nrequest a-1\n"
+    assert error_text(500, "", "a-1") == b"500 Internal Server Error\nrequest a-1\n"
+    assert error_text(400, "", "") == b"400 Bad Request\n"
     assert reason_phrase(599) == ""

@@ -143,7 +143,9 @@ def test_a_resume_that_is_refused_says_how_the_name_came_to_be_as_it_is(state: s
 
 
 def test_a_second_await_is_refused_and_told_what_to_do_instead() -> None:
-    with pytest.raises(TicketTaken, match="another request waits for ticket 't': give each its own name") as taken:
+    with pytest.raises(
+        TicketTaken, match="another request waits for the same ticket: 't': give each its own name"
+    ) as taken:
         Desk().bring(PARKED).book.claim("t", None, Waits("r2"))
     assert (taken.value.status, taken.value.name) == (409, "t")
 

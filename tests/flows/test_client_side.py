@@ -381,7 +381,7 @@ def test_what_is_no_response_is_a_500_that_tells_nothing(value: Any) -> None:
 
     client = sent(GET, Wrong())
     assert client.status == 500
-    assert client.body == b"500 Internal Server Error\n"
+    assert client.body == b"500 Internal Server Error\nrequest %b-1\n" % client.house.flow.prefix.encode()
     client.house.assert_nothing_left()
 
 

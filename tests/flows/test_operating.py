@@ -197,7 +197,7 @@ def test_a_park_is_extended_from_its_own_deadline() -> None:
     assert client.status is None
     house.advance(1)
     assert (client.status, module.said) == (504, ["timeout"])
-    assert b"did not come within 31 s" in client.body
+    assert b"nothing came within 31 s\n" in client.body
     house.assert_nothing_left()
 
 
@@ -242,7 +242,7 @@ def test_a_descriptor_s_timeout_is_told_and_extended() -> None:
     house.advance(7)
     assert client.status is None
     house.advance(1.5)
-    assert client.body.endswith(b"was not ready within 8 s")
+    assert client.body.endswith(b"nothing was ready within 8 s")
     os.close(reading)
     os.close(writing)
     house.assert_nothing_left()

@@ -171,7 +171,7 @@ def test_a_descriptor_that_stays_silent_times_out_though_nothing_limits_it() -> 
     house.advance(59)
     assert client.status is None
     house.advance(1)
-    assert client.body.startswith(b"ParkTimeout: readable fd")
+    assert client.body.startswith(b"ParkTimeout: nothing was ready within 60 s: readable fd")
     house.assert_nothing_left()
     os.close(ours)
     os.close(theirs)

@@ -74,7 +74,10 @@ def test_an_operator_cancels_a_request_with_a_status(audit: list[str]) -> None:
     held, identity = hold(lab)
     answer = order(lab, f"/requests/{identity}/cancel", {"status": 418}, {"Operator": "alice"})
     assert (answer.status, answer.json()) == (200, {"request": identity, "status": 418})
-    assert (held.status, held.text) == (418, "418 I'm a Teapot: an operator cancelled the request\n")
+    assert (held.status, held.text) == (
+        418,
+        f"418 I'm a Teapot: an operator cancelled the request\nrequest {identity}\n",
+    )
     address, port = answer.client.wire.peer
     assert lab.modules[1].heard.pop() == f"418 alice at {address}:{port}"
     title = f"Waits: GET /held ({identity})"

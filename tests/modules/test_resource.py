@@ -470,7 +470,7 @@ def test_a_resource_that_raises_is_a_500_that_is_logged_once_with_its_line(mount
     lab = mount(render)
     with capturedLogs() as logged:
         reply = lab.get("/")
-        assert (reply.status, reply.text) == (500, "500 Internal Server Error\n")
+        assert (reply.status, reply.text) == (500, "500 Internal Server Error\nrequest lab-1\n")
     (line,) = map(formatEvent, logged)
     assert line.startswith("resource: GET / (lab-1): KeyError: 'secret' at ")
     assert f"{Path(__file__).name}:" in line
@@ -574,7 +574,7 @@ def test_what_fails_behind_a_deferred_is_logged_with_its_line() -> None:
     reply = lab.get("/later")
     with capturedLogs() as logged:
         _waits.pop().errback(ValueError("no price"))
-        assert (reply.status, reply.text) == (500, "500 Internal Server Error\n")
+        assert (reply.status, reply.text) == (500, "500 Internal Server Error\nrequest lab-1\n")
     (line,) = map(formatEvent, logged)
     assert "ValueError: no price at " in line
     assert f"{Path(__file__).name}:" in line

@@ -393,7 +393,7 @@ def test_what_a_module_raised_is_at_hand() -> None:
     request = Lab(Wrong).get("/")
     assert request.status == 500
     assert isinstance(request.error, ZeroDivisionError)
-    assert repr(request) == "<GET /: 500, 26 bytes, ZeroDivisionError: by zero>"
+    assert repr(request) == "<GET /: 500, 40 bytes, ZeroDivisionError: by zero>"
 
 
 def test_the_repr_of_a_request_is_a_diagnosis() -> None:
