@@ -143,7 +143,7 @@ def _reply(cursor: Cursor, method: bytes, closed: bool) -> Reply:
     length, chunked = _framing(reply, first[:9] == b"HTTP/1.0 ")
     check(not chunked or (reply.status >= 200 and reply.status != 204), "a coding without a body")
     check(reply.status != 101, UPGRADE)
-    if method == b"HEAD" or reply.status < 200 or reply.status in (204, 304):
+    if method == b"HEAD" or reply.status < 200 or reply.status in (204, 205, 304):
         return reply
     if length is not None or chunked:
         _body(cursor, reply, length or 0, chunked)
