@@ -185,6 +185,10 @@ class Tunnel(Due):
         if rest:
             server.dataReceived(rest)
 
+    def is_of(self, exchange: Exchange) -> bool:
+        """Whether `exchange` has asked for it, and so may answer with it."""
+        return self._forwarding is not None and self._forwarding.owner is exchange
+
     @property
     def taken(self) -> bool:
         """Whether it has been opened, or let go: a reply can be answered with once."""
@@ -205,13 +209,13 @@ class Tunnel(Due):
         self.client = client = End(self, connection)
         client.other, server.other = server, client
         client.sink, server.sink = server.transport, client.transport
-        if held:
-            client.transport.write(held)
-            if not server.ended:
-                server.transport.resumeProducing()
+        if not server.ended:
+            server.transport.resumeProducing()
         client.take_over()
         if server.full:
             client.transport.pauseProducing()
+        if held:
+            client.transport.write(held)
         if early:
             client.dataReceived(early)
         if server.ended:
