@@ -113,6 +113,8 @@ def _switch(exchange: Exchange, reply: Reply, tunnel: Tunnel) -> None:
 
     Raises the tunnel's error if the upstream has left meanwhile.
     """
+    if not tunnel.is_of(exchange):
+        raise ModuleError(f"{exchange.binding.name}: the reply that has switched is one to another request")
     block = _block(exchange, reply)
     if reply.status != SWITCHING:
         tunnel.drop()
