@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from asyncproxy.exchange.errors import TunnelIdle, UpstreamError
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from asyncproxy.polling.upstream import Forwarding
     from asyncproxy.polling.upstream_connection import UpstreamConnection
 
-_log = Logger()
 FLUSH: Final = 60.0
 """Seconds without a byte taken after which a tunnel whose sides have both ended is cut."""
 
@@ -278,8 +276,9 @@ class Tunnel(Due):
 
     def expired(self) -> None:
         """No byte has come for so long: it is over, unless a peer that is slow has taken some; or it was reset."""
-        exchange = self.exchange
+        exchange, client = self.exchange, self.client
         assert exchange is not None
+        assert client is not None
         count = count_untaken if self._verdict is None else count_unsent
         left = sum(count(end.transport) for end in self._ends() if not end.gone)
         settled = left in (0, self._left)
@@ -293,9 +292,9 @@ class Tunnel(Due):
         if self.heard + limit > self.seconds():
             exchange.flow.tunnels.watch(self)
             return
-        words = f"no byte went through its tunnel for {limit:g} s"
-        _log.info("{who}: {words}; it is closed", who=exchange.title(), words=words)
-        exchange.call_off(TunnelIdle(words, "limits.tunnel_idle"))
+        error = TunnelIdle(f"no byte went through its tunnel for {limit:g} s", "limits.tunnel_idle")
+        client.before.door.reached.note(exchange.request.peer.address, error)
+        exchange.call_off(error)
 
     @property
     def patience(self) -> float:

@@ -617,6 +617,8 @@ def test_a_tunnel_through_which_nothing_passes_is_closed() -> None:
     assert client.wire.aborted
     assert house.upstream().closed
     assert (house.records[0].flag, house.records[0].status, house.records[0].size) == ("SI", 101, 1)
+    assert house.records[0].detail == "limits.tunnel_idle"
+    assert house.door.reached.statistics() == {"limits.tunnel_idle": 1}
     house.assert_nothing_left()
 
 
