@@ -34,11 +34,20 @@ def inputs() -> Iterator[bytes]:
                 yield bytes([SERVER_SIDE | method | (2 if case.closes else 0)]) + case.sent + b"HTTP" * number
 
 
+def switches() -> Iterator[bytes]:
+    """Answers to a request that offers to switch."""
+    for fields in (b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"Upgrade: x/1\r\nconnection: upgrade\r\n", b""):
+        for body in (b"", b"\x81\x05hello", b"HTTP/1.1 200 OK\r\n\r\n"):
+            yield (
+                bytes([SERVER_SIDE | (ASKED.index(b"UPGRADE") << 4)]) + b"HTTP/1.1 101 X\r\n" + fields + b"\r\n" + body
+            )
+
+
 def plant(directory: Path) -> None:
     """Write the seeds and the dictionary for libFuzzer into `directory`."""
     seeds = directory / "seeds"
     seeds.mkdir(parents=True, exist_ok=True)
-    for data in inputs():
+    for data in (*inputs(), *switches()):
         (seeds / hashlib.sha256(data).hexdigest()[:20]).write_bytes(data)
     (directory / "words.dict").write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS))
 

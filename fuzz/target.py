@@ -20,7 +20,8 @@ from tests import receiver, strict
 
 SERVER_SIDE, HANGS_UP, CUTS, METHODS = 0x01, 0x02, 0x0C, 0x30
 """What the bits of the first byte say."""
-ASKED = (b"GET", b"HEAD", b"POST", b"OPTIONS")
+ASKED = (b"GET", b"HEAD", b"POST", b"UPGRADE")
+"""How the request is made that an upstream answers; the last is a GET that offers another protocol."""
 OK = b"HTTP/1.1 299 Fine\r\nContent-Length: 0\r\n\r\n"
 """Of a status that the proxy never gives by itself."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -171,10 +172,10 @@ def _judge_answers(received: bytes, forwarded: int, seen: receiver.Read) -> None
 
 def _play_server(how: int, data: bytes) -> None:
     house = _house()
-    method = ASKED[(how & METHODS) >> 4]
+    asked = ASKED[(how & METHODS) >> 4]
+    method = b"GET" if asked == b"UPGRADE" else asked
     client = house.connect()
-    body = b"Content-Length: 3\r\n\r\nabc" if method == b"POST" else b"\r\n"
-    client.send(method + b" /a HTTP/1.1\r\nHost: a\r\n" + body + b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.send(_request(asked))
     house.settle()
     server = house.network.asked[0]
     for piece in filter(None, pieces(data, (how & CUTS) >> 2)):
@@ -191,8 +192,34 @@ def _play_server(how: int, data: bytes) -> None:
         if requests and requests[-1].target == b"/b" and not other.closed:
             other.answer(OK)
             house.settle()
-    _judge_reply(client.received, method, receiver.read_reply(data, method, closed=ends), closed=client.closed)
+    sent = receiver.read_reply(data, method, closed=ends)
+    if _has_switched(client.received):
+        require(asked == b"UPGRADE" and sent.why == receiver.UPGRADE, "it switches, which nobody asked for")
+        require(data.endswith(_tunnelled(client.received)), "bytes in the tunnel that nobody sent")
+        server.hang_up()  # its own end of the tunnel, which outlives the other
+    else:
+        _judge_reply(client.received, method, sent, closed=client.closed)
     _leave(house, client)
+
+
+def _request(asked: bytes) -> bytes:
+    """A request for an upstream to answer, and another behind it; nothing behind one that may switch."""
+    if asked == b"UPGRADE":
+        return b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket, x/1\r\n\r\n"
+    body = b"Content-Length: 3\r\n\r\nabc" if asked == b"POST" else b"\r\n"
+    return asked + b" /a HTTP/1.1\r\nHost: a\r\n" + body + b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def _has_switched(received: bytes) -> bool:
+    while received.startswith(b"HTTP/1.1 1"):
+        if received.startswith(b"HTTP/1.1 101"):
+            return True
+        received = received.partition(b"\r\n\r\n")[2]
+    return False
+
+
+def _tunnelled(received: bytes) -> bytes:
+    return received[received.index(b"HTTP/1.1 101") :].partition(b"\r\n\r\n")[2]
 
 
 def _judge_reply(received: bytes, method: bytes, sent: receiver.Read, *, closed: bool) -> None:
@@ -211,5 +238,8 @@ def _judge_reply(received: bytes, method: bytes, sent: receiver.Read, *, closed:
         require(first.body == wanted.body, f"the body is {first.body!r}, not {wanted.body!r}")
         there, fields = receiver.end_to_end(first), receiver.end_to_end(wanted)
         require(there == fields, f"the fields are {there}, not {fields}")
-    require(all(reply.status == 299 for reply in final[1:]), f"the next request was answered {final[1].first!r}")
+    require(
+        all(reply.status == 299 for reply in final[1:]),
+        f"the next request was answered by one of {[one.first for one in final]}",
+    )
     require(rest == b"" or closed, f"bytes behind the answers: {rest!r}")

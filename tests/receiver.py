@@ -26,6 +26,8 @@ from tests.strict import (
 )
 
 NO_TRAILER = frozenset((b"transfer-encoding", b"content-length", b"host", b"authorization", b"cookie", b"connection"))
+UPGRADE = "an upgrade"
+"""Why a reply is not read any further."""
 OURS = ("x-forwarded-", "forwarded", "proxy-", "keep-alive", "http2-settings", "connection", "te", "upgrade", "expect")
 """Names, or their beginnings, that a proxy takes out or says itself; with underscores too."""
 FRAMING = ("host", "content-length", "transfer-encoding", "via", "x-request-id", "date", "server", "max-forwards")
@@ -140,8 +142,8 @@ def _reply(cursor: Cursor, method: bytes, closed: bool) -> Reply:
     reply = Reply(first, _fields(cursor), status=int(digits))
     length, chunked = _framing(reply, first[:9] == b"HTTP/1.0 ")
     check(not chunked or (reply.status >= 200 and reply.status != 204), "a coding without a body")
-    check(reply.status != 101, "an upgrade")
-    if method == b"HEAD" or reply.status < 200 or reply.status in (204, 304):
+    check(reply.status != 101, UPGRADE)
+    if method == b"HEAD" or reply.status < 200 or reply.status in (204, 205, 304):
         return reply
     if length is not None or chunked:
         _body(cursor, reply, length or 0, chunked)

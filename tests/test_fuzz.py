@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncproxy.exchange import forwarding, framing
-from asyncproxy.polling import http1
-from fuzz.seeds import WORDS, inputs
+from asyncproxy.polling import http1, upstream_connection
+from fuzz.seeds import WORDS, inputs, switches
 from fuzz.target import Finding, play
 
-SEEDS = tuple(inputs())
+SEEDS = (*inputs(), *switches())
 HEAD = b"GET /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n"
 
 
@@ -104,6 +104,10 @@ LAX: dict[str, tuple[Any, str, Any, bytes]] = {
     "a reply with a bad length": (
         *(http1, "_reply_length", lambda reply: int(reply.length_value.partition(b",")[0])),
         b"\x01HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\nabc",
+    ),
+    "a switch to anything": (
+        *(upstream_connection, "agreed", lambda *_: b"websocket"),
+        b"\x01HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     ),
     "a reply with any field": (
         *(http1, "are_fields", lambda *_: True),

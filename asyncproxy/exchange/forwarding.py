@@ -31,7 +31,8 @@ _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
 TAKES_TRAILERS: Final = b"\r\nTE: trailers\r\nConnection: TE"
 """What tells the next hop that trailers are welcome, as its sender has told us (RFC 9110 section 10.1.4)."""
 CHUNKED: Final = b"\r\nTransfer-Encoding: chunked"
-EXPECT: Final = b"\r\nExpect: 100-continue"
+EXPECT: Final = b"\r\nExpect: 100-continue\r\n\r\n"
+"""The end of a head that expects it (RFC 9110 section 10.1.1)."""
 
 
 _MIXIN: tuple[str, ...] = ()

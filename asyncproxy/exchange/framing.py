@@ -17,6 +17,7 @@ from asyncproxy.exchange.trailers import Trailers, left_out_of_trailers, refused
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _EXTENSION: Final = rb"[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)*+)" % _EXTENSION)
+_SIZE_BEGUN: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t;][\t\x20-\x7e\x80-\xff]*)?)?\r?")
 SIZE_LINE_LIMIT: Final = 256
 EXTENSIONS_LIMIT: Final = 16 * 1024
 """Bytes of chunk extensions in one body: nothing comes of them but work (RFC 9112 section 7.1.1)."""
@@ -106,6 +107,8 @@ class ChunkedBody:
                 raise FramingError("a chunk-size or trailer line is too long")
             if b"\n" in data[at:] or b"\r" in data[at:-1]:
                 raise FramingError("a bare CR or LF among the chunks")
+            if self._left == 0 and _SIZE_BEGUN.fullmatch(data, at) is None:
+                raise FramingError("a chunk's size is no hexadecimal number, or its extension is malformed")
             return at, False
         if self._left == 0:
             self._read_size(data[at:end])

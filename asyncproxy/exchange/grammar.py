@@ -16,11 +16,17 @@ _IS_FIELD: Final = re.compile(FIELD)
 _IS_NAME: Final = re.compile(TOKEN)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FIELDS: Final = re.compile(rb"(?:\r\n%b)*+\r\n\r\n" % FIELD)
+_BEGUN: Final = re.compile(rb"(?:\r\n%b)*+(?:\r(?:\n(?:%b(?::[\t\x20-\x7e\x80-\xff]*)?)?\r?)?)?" % (FIELD, TOKEN))
 
 
 def are_fields(head: bytes, at: int) -> bool:
     """Whether `head` is, from the CRLF at `at` on, fields with theirs and an empty line."""
     return _FIELDS.fullmatch(head, at) is not None
+
+
+def may_become_fields(head: bytes, at: int) -> bool:
+    """Whether `head`, from the CRLF at `at` on, may be the beginning of such fields."""
+    return _BEGUN.fullmatch(head, at) is not None
 
 
 def is_field(line: bytes) -> bool:

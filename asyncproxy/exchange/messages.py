@@ -68,6 +68,7 @@ class Request(Fields):
         *FIELD_SLOTS,
         "_derived",
         "_headers",
+        "_trailers",
         "file",
         "keep_alive",
         "length",
@@ -80,7 +81,6 @@ class Request(Fields):
         "route",
         "stream",
         "target",
-        "trailers",
     )
 
     def __init__(self, method: str, target: bytes, block: bytes | None = None) -> None:
@@ -103,11 +103,6 @@ class Request(Fields):
         self.number = 0
         self.mark = b""
         """The field that tells `id` to the upstream and to the client; empty if it is not told."""
-        self.trailers = NO_FIELDS
-        """The fields that came behind a body in chunks, read-only; none before the body is through.
-
-        Those that would change what the message means are not among them (RFC 9110 section 6.5.1).
-        """
         self._headers: Headers | None = None
         self._derived: dict[str, Any] | None = None
         self.onward: bytes | None = None
@@ -166,9 +161,17 @@ class Request(Fields):
             self._headers = Headers.received(self.raw_fields, frozen=True)
         return self._headers
 
+    @property
+    def trailers(self) -> Headers:
+        """The fields that came behind a body in chunks, read-only; none before the body is through.
+
+        Those that would change what the message means are not among them (RFC 9110 section 6.5.1).
+        """
+        return getattr(self, "_trailers", NO_FIELDS)
+
     def take_trailers(self, trailers: RawHeaders) -> None:
         """`trailers` have come."""
-        self.trailers = Headers.received(trailers, frozen=True)
+        self._trailers = Headers.received(trailers, frozen=True)
 
     @property
     def http_version(self) -> str:

@@ -81,7 +81,6 @@ class Reply(Response, Fields):
     __slots__ = (
         *FIELD_SLOTS,
         "bodiless",
-        "is_dated",
         "keep_alive",
         "length",
         "minor",
@@ -89,7 +88,7 @@ class Reply(Response, Fields):
         "own_body",
         "own_headers",
         "stream",
-        "trailers",
+        "_trailers",
     )
 
     def __init__(self, status: int, block: bytes | None = None) -> None:
@@ -105,18 +104,20 @@ class Reply(Response, Fields):
         self.own_headers: Headers | None = None
         """The fields, once a module has looked at them and so may have changed them."""
         self.onward = b""
-        """The block that goes on, Via with it, once it has been made; `is_dated` says whether that tells a date."""
-        self.is_dated = True
-        self.trailers = NO_FIELDS
-        """The fields that came behind a body in chunks, read-only; none before the body is through."""
+        """The block that goes on, Via with it, once it has been made; see `polling.signature`."""
         self.own_body: ResponseBody | None = None
         """What a module put in the place of the upstream's body."""
         if block is not None:
             self.sift(block)
 
+    @property
+    def trailers(self) -> Headers:
+        """The fields that came behind a body in chunks, read-only; none before the body is through."""
+        return getattr(self, "_trailers", NO_FIELDS)
+
     def take_trailers(self, trailers: RawHeaders) -> None:
         """`trailers` have come."""
-        self.trailers = Headers.received(trailers, frozen=True)
+        self._trailers = Headers.received(trailers, frozen=True)
 
     def again(self) -> Reply:
         """Another reply with the same head, its body's length told."""
@@ -128,14 +129,13 @@ class Reply(Response, Fields):
         reply.length_value = self.length_value
         reply.noted = self.noted
         reply.onward = self.onward
-        reply.is_dated = self.is_dated
         return reply
 
     def passing(self, block: bytes) -> Reply:
         """This reply, on its way, with `block` as what is passed on of its fields; its server's may come again."""
         reply = self.again()
         reply.minor, reply.keep_alive, reply.bodiless = self.minor, self.keep_alive, self.bodiless
-        reply.stream, reply.trailers = self.stream, self.trailers
+        reply.stream, reply._trailers = self.stream, self.trailers
         reply.passed, reply.onward = block, b""
         return reply
 

@@ -16,7 +16,7 @@ from typing import Final
 from asyncproxy.exchange.errors import ClientError
 from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
-from asyncproxy.exchange.grammar import are_fields, fault_of_fields
+from asyncproxy.exchange.grammar import are_fields, fault_of_fields, may_become_fields
 from asyncproxy.exchange.last_recipient import COUNTED, forwards_left
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -46,6 +46,8 @@ _AUTHORITY: Final = re.compile(
     rb"(?::(?:[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
 _IN_BRACKETS: Final = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\]((?::[0-9]*)?)")
+_LOOKED_AT: Final = 4096
+"""Bytes of a head up to which its fields are looked at each time that more of it comes."""
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 Framing = LengthBody | ChunkedBody | UntilClose
@@ -132,6 +134,8 @@ def check_beginning(data: bytes, line_limit: int, limit: int) -> None:
         raise _bad_request_line(data)
     if line[1] not in METHODS:
         raise ClientError(501, "the method is not known here")
+    if len(data) < _LOOKED_AT and not may_become_fields(data, line.end()):
+        raise ClientError(400, f"malformed head: {fault_of_fields(data[line.end() :])}")
 
 
 def check_reply_beginning(data: bytes) -> None:

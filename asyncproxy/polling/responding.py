@@ -72,10 +72,10 @@ def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
     if reply.own_headers is not None:
         block = _block(exchange, reply)
-    elif reply.onward and reply.is_dated:
-        block = reply.onward
     else:
-        block = exchange.flow.signature.onward(reply)
+        block = reply.onward
+        if type(block) is not bytes or not block:
+            block = exchange.flow.signature.onward(reply)
     if reply.bodiless:
         block = _length_of_none(exchange, reply, block)
     exchange.client.answer(reply.status, block, reply.stream)
@@ -113,6 +113,8 @@ def _switch(exchange: Exchange, reply: Reply, tunnel: Tunnel) -> None:
 
     Raises the tunnel's error if the upstream has left meanwhile.
     """
+    if not tunnel.is_of(exchange):
+        raise ModuleError(f"{exchange.binding.name}: the reply that has switched is one to another request")
     block = _block(exchange, reply)
     if reply.status != SWITCHING:
         tunnel.drop()

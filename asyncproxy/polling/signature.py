@@ -19,6 +19,10 @@ _DATE: Final = re.compile(rb"(?i:\r\ndate:)")
 _SERVER: Final = re.compile(rb"(?i:\r\nserver:)")
 
 
+class Undated(bytes):
+    """A header block that wants a date."""
+
+
 class Signature:
     """How we sign heads. `server_name` goes into Server and `via` into Via; None leaves the field out.
 
@@ -67,9 +71,9 @@ class Signature:
     def onward(self, reply: Reply) -> bytes:
         """The header block of `reply` as it goes on, unchanged by a module; what its head says is looked at once."""
         if not reply.onward:
-            reply.onward = reply.passed + self.replies[reply.minor]
-            reply.is_dated = is_dated(reply.passed)
-        return reply.onward if reply.is_dated else reply.onward + self.date()
+            block = reply.passed + self.replies[reply.minor]
+            reply.onward = block if is_dated(block) else Undated(block)
+        return reply.onward + self.date() if type(reply.onward) is Undated else reply.onward
 
 
 def is_dated(block: bytes) -> bool:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from asyncproxy.exchange.errors import TunnelIdle, UpstreamError
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from asyncproxy.polling.upstream import Forwarding
     from asyncproxy.polling.upstream_connection import UpstreamConnection
 
-_log = Logger()
 FLUSH: Final = 60.0
 """Seconds without a byte taken after which a tunnel whose sides have both ended is cut."""
 
@@ -185,6 +183,10 @@ class Tunnel(Due):
         if rest:
             server.dataReceived(rest)
 
+    def is_of(self, exchange: Exchange) -> bool:
+        """Whether `exchange` has asked for it, and so may answer with it."""
+        return self._forwarding is not None and self._forwarding.owner is exchange
+
     @property
     def taken(self) -> bool:
         """Whether it has been opened, or let go: a reply can be answered with once."""
@@ -205,13 +207,13 @@ class Tunnel(Due):
         self.client = client = End(self, connection)
         client.other, server.other = server, client
         client.sink, server.sink = server.transport, client.transport
-        if held:
-            client.transport.write(held)
-            if not server.ended:
-                server.transport.resumeProducing()
+        if not server.ended:
+            server.transport.resumeProducing()
         client.take_over()
         if server.full:
             client.transport.pauseProducing()
+        if held:
+            client.transport.write(held)
         if early:
             client.dataReceived(early)
         if server.ended:
@@ -274,8 +276,9 @@ class Tunnel(Due):
 
     def expired(self) -> None:
         """No byte has come for so long: it is over, unless a peer that is slow has taken some; or it was reset."""
-        exchange = self.exchange
+        exchange, client = self.exchange, self.client
         assert exchange is not None
+        assert client is not None
         count = count_untaken if self._verdict is None else count_unsent
         left = sum(count(end.transport) for end in self._ends() if not end.gone)
         settled = left in (0, self._left)
@@ -289,9 +292,9 @@ class Tunnel(Due):
         if self.heard + limit > self.seconds():
             exchange.flow.tunnels.watch(self)
             return
-        words = f"no byte went through its tunnel for {limit:g} s"
-        _log.info("{who}: {words}; it is closed", who=exchange.title(), words=words)
-        exchange.call_off(TunnelIdle(words, "limits.tunnel_idle"))
+        error = TunnelIdle(f"no byte went through its tunnel for {limit:g} s", "limits.tunnel_idle")
+        client.before.door.reached.note(exchange.request.peer.address, error)
+        exchange.call_off(error)
 
     @property
     def patience(self) -> float:

@@ -29,8 +29,8 @@ class Tunnels:
 
     def limit(self, idle: float | None) -> None:
         """From now on one may be idle for `idle` seconds, for those that are open too; None: for ever."""
-        self.idle = NEVER if idle is None else idle
-        for tunnel in self.open:
+        before, self.idle = self.idle, NEVER if idle is None else idle
+        for tunnel in self.open if self.idle != before else ():  # a module in a Site says so for each request
             self.watch(tunnel)
 
     def opened(self, tunnel: Tunnel) -> None:

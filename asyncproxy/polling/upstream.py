@@ -128,11 +128,13 @@ class Forwarding(Parked, Due):
             onward = self._head_passed_on()
         if target[0] != _SLASH:
             target = origin_form(target)
-        expect = b"" if request.length == 0 else self._expectation()
-        head = b"%b %b%b%b%b\r\n\r\n" % (request.method.encode(), target, onward, request.mark, expect)
-        self.sent = request.length == 0
-        connection.send(self, head, request.method)
-        if not self.sent:
+        head = b"%b %b%b%b\r\n\r\n" % (request.method.encode(), target, onward, request.mark)
+        if request.length == 0:
+            self.sent = True
+            connection.send(self, head, request.method)
+        else:
+            self._expect()
+            connection.send(self, head[:-4] + EXPECT if self.expecting else head, request.method)
             self._send_body(connection)
 
     def _head_passed_on(self) -> bytes:
@@ -187,13 +189,12 @@ class Forwarding(Parked, Due):
             return CHUNKED
         return b"\r\nContent-Length: %d" % length if length or self.request.method in _BODY_EXPECTED else b""
 
-    def _expectation(self) -> bytes:
-        """The field that has the upstream say whether it wants the body, while the client waits to hear of it."""
-        request = self.request
-        stream, pool = request.stream, self.pool
+    def _expect(self) -> None:
+        """Have the upstream say whether it wants the body, if the client waits to hear of that."""
+        request, pool = self.request, self.pool
+        self.sent = False  # it may be sent again
         if pool is not None and pool.settings.expect_timeout and request.expects_continue and not self.expecting:
-            self.expecting = type(stream) is BodyStream and stream.unasked
-        return EXPECT if self.expecting else b""
+            self.expecting = type(request.stream) is BodyStream and request.stream.unasked
 
     def _send_body(self, connection: UpstreamConnection) -> None:
         if self.request.file is not None:

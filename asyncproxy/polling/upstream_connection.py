@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HEAD_LIMIT: Final = 64 * 1024
 INFORMATIONAL_LIMIT: Final = 32
-"""1xx replies that may come before the final one."""
+"""1xx replies that may come before the final one; together they are no longer than its head may be."""
 
 
 @implementer(IPushProducer)
@@ -44,7 +44,6 @@ class UpstreamConnection(Due):
         "_full",
         "_head",
         "_informational",
-        "_informational_bytes",
         "_known",
         "_method",
         "_outflow",
@@ -71,7 +70,7 @@ class UpstreamConnection(Due):
         self._head: Reply | None = None
         self._known: KnownReply | None = None
         self._method = ""
-        self._informational = self._informational_bytes = 0
+        self._informational = 0
         self._closing = self._full = False
         self._outflow: Outflow | None = None
         """Who watches that the upstream takes requests' bodies, once it has been slow."""
@@ -86,7 +85,7 @@ class UpstreamConnection(Due):
         """Begin `forwarding`'s request with `head`; its body follows by `write`."""
         self.forwarding = forwarding
         self._method = method
-        self._informational = self._informational_bytes = 0
+        self._informational = 0
         self.transport.write(head)
         if forwarding.sent:
             pool = self.pool
@@ -172,14 +171,11 @@ class UpstreamConnection(Due):
         if head.status == SWITCHING:
             self._switched(head, rest)
             return
-        self._informational += 1
-        self._informational_bytes += size
+        self._informational += max(size, HEAD_LIMIT // INFORMATIONAL_LIMIT)
         forwarding = self.forwarding
         assert forwarding is not None
-        if self._informational > INFORMATIONAL_LIMIT:
-            raise BadReply(f"more than {INFORMATIONAL_LIMIT} informational replies before it")
-        if self._informational_bytes > HEAD_LIMIT:
-            raise BadReply(f"informational replies of more than {HEAD_LIMIT} bytes before it")
+        if self._informational > HEAD_LIMIT:
+            raise BadReply(f"more than {INFORMATIONAL_LIMIT} informational replies before it, or {HEAD_LIMIT} bytes")
         if forwarding.sent:
             self.await_reply()
         elif head.status == 100:

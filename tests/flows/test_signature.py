@@ -161,3 +161,12 @@ def test_names_are_left_out_but_the_via_of_requests() -> None:
     own = house.connect().get("/own/").received
     assert b"Server" not in own
     assert DATE in own
+
+
+def test_a_reply_that_is_mapped_for_its_client_is_signed_once_each_time() -> None:
+    house = House(route={"settings": {"preserve_host": False}})
+    reply = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9000/new\r\nContent-Length: 0\r\n\r\n"
+    for head in asked(house, *[reply] * 5):
+        assert b"\r\nLocation: http://a/new\r\n" in head
+        assert head.count(b"\r\nVia: 1.1 asyncproxy\r\n") == 1
+        assert head.count(DATE) == 1

@@ -577,6 +577,29 @@ def test_a_reply_that_has_switched_is_answered_with_once() -> None:
     first.wire.reset()
 
 
+def test_a_reply_that_has_switched_is_no_answer_to_another_request() -> None:
+    replies = []
+
+    class Mixes(Module):
+        async def handle(self, request: Request) -> Any:
+            if request.path == "/chat":
+                replies.append(await request.forward())
+                return Response.text("kept")
+            return replies[0]
+
+    house = House(Mixes())
+    client = asked(house)
+    house.upstream().answer(SWITCHED)
+    house.settle()
+    assert client.body == b"kept"
+    other = house.get("/other")
+    assert other.statuses == [500]
+    client.leave()
+    other.leave()
+    house.settle()
+    house.assert_nothing_left()
+
+
 # Time.
 
 
@@ -594,6 +617,8 @@ def test_a_tunnel_through_which_nothing_passes_is_closed() -> None:
     assert client.wire.aborted
     assert house.upstream().closed
     assert (house.records[0].flag, house.records[0].status, house.records[0].size) == ("SI", 101, 1)
+    assert house.records[0].detail == "limits.tunnel_idle"
+    assert house.door.reached.statistics() == {"limits.tunnel_idle": 1}
     house.assert_nothing_left()
 
 
@@ -603,6 +628,18 @@ def test_a_tunnel_may_be_idle_for_ever_if_the_configuration_says_so() -> None:
     house.advance(1_000_000)
     assert house.stages() == {"TUNNELLING": 1}
     assert house.deadlines.statistics()["standing"] == 0
+
+
+def test_how_a_client_took_answers_is_not_watched_in_the_tunnel() -> None:
+    house = House(Late(), limits={"tunnel_idle": "off", "send_timeout": "5s"})
+    client = asked(house)
+    house.upstream().answer(SWITCHED)
+    house.advance(99)
+    client.slow()
+    house.advance(2)
+    house.advance(100)
+    assert house.stages() == {"TUNNELLING": 1}
+    assert client.statuses == [101]
 
 
 def test_other_limits_hold_for_tunnels_that_are_open() -> None:

@@ -280,7 +280,7 @@ def test_a_tunnel_that_idles_is_closed_and_other_limits_hold_at_once(start: Call
             client.more()
     line = logged(proxy)
     assert (line["status"], line["bytes"], line["flag"]) == (101, 3, "SI")
-    assert "no byte went through its tunnel for 0.2 s; it is closed" in proxy.log
+    assert "127.0.0.1: no byte went through its tunnel for 0.2 s (limits.tunnel_idle)" in proxy.log
 
 
 def test_a_stop_lets_tunnels_go_on_for_a_while_and_then_cuts_them(start: Callable[..., Proxy], peers: Peers) -> None:

@@ -147,6 +147,8 @@ class RightRequest:
     absent: tuple[bytes, ...] = ()
     """Names that must not."""
     body: bytes = b""
+    trailers: Fields = field(default_factory=list)
+    """Exactly these."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class RightReply:
     fields: Fields = field(default_factory=list)
     absent: tuple[bytes, ...] = ()
     body: bytes = b""
+    trailers: Fields = field(default_factory=list)
     method: bytes = b"GET"
     closes: bool = False
     """Whether the origin ends its connection behind it."""

@@ -32,7 +32,7 @@ def judge_right_request(case: RightRequest, request: strict.Request) -> None:
     assert (request.method, request.target) == (case.method, case.target)
     if case.host:
         assert request.one("host") == case.host, request.fields
-    assert request.body == case.body
+    assert (request.body, request.trailers) == (case.body, case.trailers)
     assert holds(request.fields, case.fields), f"{request.fields} without {case.fields}"
     names = {name.lower() for name, _ in request.fields}
     assert not names & set(case.absent), f"{request.fields} with {case.absent}"
@@ -58,7 +58,7 @@ def judge_right_reply(case: RightReply, received: bytes, *, closed: bool) -> Non
     assert len(final) == 1, f"{len(final)} replies, then {rest!r}: {received[:200]!r}"
     assert rest == b""
     (reply,) = final
-    assert (reply.status, reply.body) == (case.status, case.body), received[:300]
+    assert (reply.status, reply.body, reply.trailers) == (case.status, case.body, case.trailers), received[:300]
     assert holds(reply.fields, case.fields), f"{reply.fields} without {case.fields}"
     names = {name.lower() for name, _ in reply.fields}
     assert not names & set(case.absent), f"{reply.fields} with {case.absent}"

@@ -126,13 +126,21 @@ def chunks() -> Made:
         ("single bytes", b"".join(b"1\r\n%c\r\n" % byte for byte in ten) + b"0\r\n\r\n", ten),
         ("framing as data", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
         ("extensions", b'3 ; a=b;c="d;\\"e"\r\nabc\r\n0;f\r\n\r\n', b"abc"),
-        ("trailers", b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nServer-Timing: a\r\n\r\n", b"abc"),
         ("a trailer of no use", b"3\r\nabc\r\n0\r\nExpires: 0\r\n\r\n", b"abc"),
     ):
         yield name, RightReply(reply(fields=CHUNKED, body=wire), body=body)
     for value in (b"Chunked", b"CHUNKED", b"\tchunked "):
         sent = reply(fields=b"transfer-ENCODING:" + value + b"\r\n", body=b"3\r\nabc\r\n0\r\n\r\n")
         yield shown(value), RightReply(sent, body=b"abc")
+
+
+def trailers() -> Made:
+    for lines, seen in (
+        (b"X-Sum: 1\r\nServer-Timing: a\r\n", [(b"X-Sum", b"1"), (b"Server-Timing", b"a")]),
+        (b'Expires: 0\r\nETag:\t"a" \r\nContent-Type: text/html\r\n', [(b"ETag", b'"a"')]),
+    ):
+        sent = reply(fields=CHUNKED, body=b"3\r\nabc\r\n0\r\n" + lines + b"\r\n")
+        yield shown(lines), RightReply(sent, body=b"abc", trailers=seen)
 
 
 def until_close() -> Made:

@@ -269,12 +269,21 @@ def chunks() -> Made:
         ("a quoted extension", b'3;a="b;\\"c\t"\r\nabc\r\n0\r\n\r\n', b"abc"),
         ("several extensions", b"3;a;b=c;d\r\nabc\r\n0\r\n\r\n", b"abc"),
         ("bad white space", b"3 ;\ta = b\r\nabc\r\n0\r\n\r\n", b"abc"),
-        ("a trailer", b"3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n", b"abc"),
-        ("trailers", b"3\r\nabc\r\n0\r\nX-Sum:1\r\nX-Sum: \t2 \r\nX-Empty:\r\n\r\n", b"abc"),
         ("a trailer of no use", b"3\r\nabc\r\n0\r\nContent-Type: text/html\r\n\r\n", b"abc"),
     ):
         target = slug(f"chunks {name}")
         yield name, RightRequest(head(target, HOST + CHUNKED, b"POST") + wire, target, b"POST", body=body)
+
+
+def trailers() -> Made:
+    for lines, seen in (
+        (b"X-Sum: 1\r\n", [(b"X-Sum", b"1")]),
+        (b"X-Sum:1\r\nX-Sum: \t2 \r\nX-Empty:\r\n", [(b"X-Sum", b"1"), (b"X-Sum", b"2"), (b"X-Empty", b"")]),
+        (b"Expires: 0\r\nX-A: b\r\nRange: bytes=0-\r\nIf-Match: x\r\n", [(b"X-A", b"b")]),
+    ):
+        target = slug(f"trailers {lines!r}")
+        sent = head(target, HOST + CHUNKED, b"POST") + b"3\r\nabc\r\n0\r\n" + lines + b"\r\n"
+        yield shown(lines), RightRequest(sent, target, b"POST", body=b"abc", trailers=seen)
 
 
 def empty_lines_before() -> Made:
@@ -303,5 +312,5 @@ CASES = made(
         value_of_a_field,
         fields_in_order,
     ),
-    *(field_that_ends_here, named_in_connection, length, coding, chunks, empty_lines_before, http_1_0),
+    *(field_that_ends_here, named_in_connection, length, coding, chunks, trailers, empty_lines_before, http_1_0),
 )
