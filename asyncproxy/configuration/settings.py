@@ -113,7 +113,7 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     head_timeout: Seconds = 60.0
     """From a head's first byte to its end; beyond, 408."""
     keep_alive: SecondsOrZero = 75.0
-    """How long an idle client connection is kept; ``"off"`` keeps none."""
+    """How long an idle client connection is kept; ``"off"`` keeps none, and each answer says so."""
     body_idle: Seconds = 60.0
     """How long nothing of an announced body may arrive; beyond, 408."""
     body_rate: Rate = 500
