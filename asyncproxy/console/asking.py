@@ -61,8 +61,8 @@ class Admin:
             answer = None
         if reply.status == 401:
             raise Refused(f"{self.url} wants its token: set ASYNCPROXY_TOKEN, or give --token")
-        if reply.status >= 400 and isinstance(answer, dict) and "error" in answer:
-            raise Refused(str(answer["error"]))
+        if reply.status >= 400 and isinstance(answer, dict) and isinstance(answer.get("error"), str):
+            raise Refused(answer["error"])
         if reply.status >= 300 or not isinstance(answer, dict):
             raise NotReached(f"{self.url} answers {reply.status} {reply.reason} to {method} {path}: {_MEND}")
         return _Answer(answer)
