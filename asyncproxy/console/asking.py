@@ -62,7 +62,7 @@ class Admin:
         if reply.status == 401:
             raise Refused(f"{self.url} wants its token: set ASYNCPROXY_TOKEN, or give --token")
         if reply.status >= 400 and isinstance(answer, dict) and isinstance(answer.get("error"), str):
-            raise Refused(answer["error"])
+            raise Refused(answer["error"])  # what is no string is told by any listener, not by an admin's call
         if reply.status >= 300 or not isinstance(answer, dict):
             raise NotReached(f"{self.url} answers {reply.status} {reply.reason} to {method} {path}: {_MEND}")
         return _Answer(answer)
