@@ -105,7 +105,7 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     are accepted until a fourth has gone: new ones wait in the kernel's line. ``"off"`` is no limit."""
     connections_per_client: CountOrNone = None
     """Connections at once of one client's address. Beyond, a new one is answered 503 and closed at once. Clients behind
-    one router, or another proxy, share an address."""
+    one router share an address. Peers in ``server.trusted`` are not counted."""
     requests_per_connection: CountOrNone = 10000
     """After so many requests a connection is closed, and its last answer says so; ``"off"`` is no limit."""
     first_request_timeout: Seconds = 60.0
