@@ -113,19 +113,15 @@ def said(kind: Any, value: Any) -> str:
         return size_text(value) if value else "no limit" if read is values.bytes_or_zero else "0B"
     if read is values.rate:
         return size_text(value) if value else "off"
-    if read is values.count_or_none:
-        if value is None:
-        return "none" if read is values.base_url else "off"
-    return str(value)
     if read is values.keys:
         return f"{len(value)}, not shown" if value else "none"
     if read is values.error_pages and value is not None:
         return ", ".join(value.names) or "an empty directory"
+    if value is None:
+        return "none" if read is values.base_url else "off"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "none"
-    return "off" if value is None else str(value)
+    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
