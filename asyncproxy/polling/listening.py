@@ -108,7 +108,7 @@ class Door:
         """From now on `trust` holds, for connections that are open too."""
         self.trust = trust
         self._believes = self._takes_ids or bool(trust.networks)
-        for connection in self.connections:
+        for connection in list(self.connections):
             connection.meet(connection.peer.under(trust))
 
     def peer_of(self, address: Any) -> Peer:
@@ -211,6 +211,10 @@ def _take_absolute_form(head: Request) -> None:
     authority = rest.partition(b"/")[0].partition(b"?")[0]
     if not separator or scheme.lower() not in (b"http", b"https") or not authority or not is_authority(authority):
         raise ClientError(400, "the target is neither a path nor an http URL")
-    passed = [field for field in split_block(head.passed) if field[0].lower() != b"host"]
     head.host_value = authority
-    head.passed = make_block([(b"Host", authority), *passed])
+    head.block, head.passed = (_with_host(block, authority) for block in (head.block, head.passed))
+
+
+def _with_host(block: bytes, authority: bytes) -> bytes:
+    """`block` with `authority` as its only Host."""
+    return make_block([(b"Host", authority), *(one for one in split_block(block) if one[0].lower() != b"host")])
