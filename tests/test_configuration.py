@@ -492,6 +492,26 @@ not the default
     # fmt: on
 
 
+def test_a_description_says_who_is_believed_and_what_is_told(tmp_path):
+    (tmp_path / "502.html").write_text("<h1>{status}</h1>")
+    server = {
+        "trusted": ["10.0.0.0/8", "unix"], "proxy_protocol": True, "forwarded": "off", "via": "off",
+        "server_name": "edge", "error_pages": str(tmp_path), "workers": 9, "access_log": "-", "drain": "5s",
+    }  # fmt: skip
+    route = {"module": "reverse", "upstream": "http://h"}
+    # fmt: off
+    assert describe(load({"server": {"listen": [LISTEN], **server}, "route": [route]})).endswith("""
+not the default
+  server.drain           5s               (default 30s)
+  server.trusted         10.0.0.0/8 unix  (default none)
+  server.proxy_protocol  true             (default false)
+  server.forwarded       off              (default both)
+  server.error_pages     502.html         (default off)
+  server.server_name     edge             (default asyncproxy)
+  server.via             off              (default asyncproxy)""")
+    # fmt: on
+
+
 def test_a_description_without_anything_special_is_short():
     assert "not the default" not in describe(from_options(LISTEN, "http://h"))
 

@@ -82,9 +82,16 @@ def _group(name: str | None, groups: Mapping[str, Upstream]) -> str:
 
 
 def _changed(settings: Settings) -> list[Sequence[str]]:
-    tables: dict[str, Table] = {"limits": settings.limits, "tickets": settings.tickets}
+    tables: dict[str, Table] = {"server": settings.server, "limits": settings.limits, "tickets": settings.tickets}
     tables.update({f"upstream.{name}": group for name, group in settings.upstream.items()})
-    return [row for place, table in tables.items() for row in _differences(place, table)]
+    rows = [row for place, table in tables.items() for row in _differences(place, table)]
+    return [row for row in rows if row[0] not in _SAID_ABOVE]
+
+
+_SAID_ABOVE: Final = frozenset(
+    f"server.{name}" for name in ("workers", "max_parked", "max_queued", "access_log", "access_log_format")
+)
+"""Keys of which `_listeners` tells."""
 
 
 def _differences(place: str, table: Table) -> list[Sequence[str]]:
@@ -106,11 +113,15 @@ def said(kind: Any, value: Any) -> str:
         return size_text(value) if value else "no limit" if read is values.bytes_or_zero else "0B"
     if read is values.rate:
         return size_text(value) if value else "off"
-    if read is values.count_or_none:
-        return "off" if value is None else str(value)
     if read is values.keys:
         return f"{len(value)}, not shown" if value else "none"
-    return str(value)
+    if read is values.error_pages and value is not None:
+        return ", ".join(value.names) or "an empty directory"
+    if value is None:
+        return "none" if read is values.base_url else "off"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:

@@ -105,7 +105,7 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     are accepted until a fourth has gone: new ones wait in the kernel's line. ``"off"`` is no limit."""
     connections_per_client: CountOrNone = None
     """Connections at once of one client's address. Beyond, a new one is answered 503 and closed at once. Clients behind
-    one router, or another proxy, share an address."""
+    one router share an address. Peers in ``server.trusted`` are not counted."""
     requests_per_connection: CountOrNone = 10000
     """After so many requests a connection is closed, and its last answer says so; ``"off"`` is no limit."""
     first_request_timeout: Seconds = 60.0
@@ -113,7 +113,7 @@ class Limits(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     head_timeout: Seconds = 60.0
     """From a head's first byte to its end; beyond, 408."""
     keep_alive: SecondsOrZero = 75.0
-    """How long an idle client connection is kept; ``"off"`` keeps none."""
+    """How long an idle client connection is kept; ``"off"`` keeps none, and each answer says so."""
     body_idle: Seconds = 60.0
     """How long nothing of an announced body may arrive; beyond, 408."""
     body_rate: Rate = 500

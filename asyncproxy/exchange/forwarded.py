@@ -13,6 +13,8 @@ from collections.abc import Container, Iterator, Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple
 
+from asyncproxy.exchange.grammar import TOKEN
+
 BOTH: Final = "both"
 X_FORWARDED: Final = "x-forwarded"
 RFC_7239: Final = "rfc7239"
@@ -30,12 +32,11 @@ Said = list[tuple[bytes, bytes]]
 """What a request's block says of hops: names of fields and their values."""
 
 _SAID: Final = re.compile(rb"(?i:\r\n(x-forwarded-(?:for|proto|host)|forwarded):)[ \t]*([^\r]*)")
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR: Final = re.compile(
-    rb"(" + _TOKEN + rb')=(?:(%b)|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")[ \t]*(?=[;,]|\Z)' % _TOKEN
+    rb"(" + TOKEN + rb')=(?:(%b)|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")[ \t]*(?=[;,]|\Z)' % TOKEN
 )
 _BETWEEN: Final = re.compile(rb"[ \t]*(?:([;,])[ \t]*)?")
-_PLAIN: Final = re.compile(_TOKEN)
+_PLAIN: Final = re.compile(TOKEN)
 _QUOTED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 _NAMELESS: Final = re.compile(r"(?:unknown|_[A-Za-z0-9._-]+)(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?", re.IGNORECASE)

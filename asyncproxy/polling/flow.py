@@ -47,7 +47,7 @@ from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.signature import Signature
 from asyncproxy.polling.spooling import Spool
-from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
+from asyncproxy.polling.steps import FirstCall, ParkStep, RouteDeadline
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.timing import timed
 from asyncproxy.polling.tunnel import Tunnel
@@ -387,16 +387,6 @@ class Flow:
             exchange.source.begin()
         else:
             exchange.begin()
-
-    def afterwards(self, exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
-        """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""
-        turn = CallTurn(Afterthought(exchange), call, args, exchange.context.copy(), read_afterthought)
-        if exchange.binding.blocking:
-            self.clean_ups.add(turn)
-            self.workers.do(turn)
-        else:
-            turn.run()
-            turn.ran()
 
     def log_failure(self, exchange: Exchange, error: BaseException) -> None:
         """Log `error` once; see `failures.log_failure`."""

@@ -14,9 +14,9 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
+from asyncproxy.exchange.forwarding import elements, keeps_alive, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
-from asyncproxy.exchange.grammar import are_fields, fault_of_fields, may_become_fields
+from asyncproxy.exchange.grammar import TOKEN, are_fields, fault_of_fields, may_become_fields
 from asyncproxy.exchange.last_recipient import COUNTED, forwards_left
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -31,11 +31,11 @@ METHODS: Final = {
     )
     for name in names.split()
 }
-_REQUEST_LINE: Final = re.compile(rb"(?!CONNECT /)([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) HTTP/1\.([01])(?=\r\n)")
+_REQUEST_LINE: Final = re.compile(rb"(?!CONNECT /)(%b) ([!\"$-~]+) HTTP/1\.([01])(?=\r\n)" % TOKEN)
 _PATH: Final = re.compile(rb"/[!\"$-~]*")
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
-_LINE_BEGUN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?")
+_LINE_BEGUN: Final = re.compile(rb"%b(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?" % TOKEN)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) [\t\x20-\x7e\x80-\xff]*(?=\r\n)")
 _STATUS_LINE_BEGINS: Final = b"HTTP/1."
 _SLASH: Final = 47
@@ -261,7 +261,7 @@ def parse_reply(head: bytes, method: str) -> Reply:
 
 def _check_expectation(expect: bytes) -> None:
     """Raise `ClientError` if an Expect field asks for what we do not know (RFC 9110 section 10.1.1)."""
-    if not members(expect) <= {b"", b"100-continue"}:
+    if any(one != b"100-continue" for one in elements(expect)):
         raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 

@@ -94,8 +94,9 @@ class Door:
         """From now on `limits` hold, for connections that are open too."""
         self.limits: Limits = limits
         self.keep_alive = self.limits.keep_alive
-        self.last_number: float = self.limits.requests_per_connection or NEVER
-        """Of the last request that a connection may have."""
+        last = self.limits.requests_per_connection or NEVER
+        self.last_number: float = last if self.keep_alive else 1
+        """Of the last request that a connection may have: its answer says so."""
         self.flow.tunnels.limit(self.limits.tunnel_idle)
 
     def lead(self, find: Callable[[str, str, str], Binding], only: Binding | None, by_host: bool) -> None:
@@ -200,7 +201,7 @@ def _refusal(why: ValueError | NoRoute) -> ClientError:
 
 
 def _take_absolute_form(head: Request) -> None:
-    """In absolute-form the target wins over Host (RFC 9112 section 3.2.2)."""
+    """In absolute-form the target wins over Host, for modules too (RFC 9112 section 3.2.2)."""
     if head.method == "CONNECT":
         raise ClientError(501, "CONNECT is not offered here")
     if head.target == b"*":
@@ -212,9 +213,9 @@ def _take_absolute_form(head: Request) -> None:
     if not separator or scheme.lower() not in (b"http", b"https") or not authority or not is_authority(authority):
         raise ClientError(400, "the target is neither a path nor an http URL")
     head.host_value = authority
-    head.block, head.passed = (_with_host(block, authority) for block in (head.block, head.passed))
+    head.block, head.passed = _with_host(head.block, authority), _with_host(head.passed, authority)
 
 
 def _with_host(block: bytes, authority: bytes) -> bytes:
-    """`block` with `authority` as its only Host."""
-    return make_block([(b"Host", authority), *(one for one in split_block(block) if one[0].lower() != b"host")])
+    """`block` with `authority` as its Host, whether it had one or not."""
+    return make_block([(b"Host", authority), *(field for field in split_block(block) if field[0].lower() != b"host")])

@@ -16,8 +16,8 @@ from asyncproxy.exchange.forwarding import (
     EXPECT,
     TAKES_TRAILERS,
     Block,
+    elements,
     head_after_target,
-    members,
     origin_form,
     without_length,
 )
@@ -390,4 +390,4 @@ class Forwarding(Parked, Due):
 
 def _welcome(request: Request) -> bytes:
     """What tells the upstream that the client takes trailers, if it does."""
-    return TAKES_TRAILERS if request.noted.te and b"trailers" in members(request.noted.te) else b""
+    return TAKES_TRAILERS if request.noted.te and b"trailers" in elements(request.noted.te) else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -174,6 +175,17 @@ def test_the_authority_of_an_absolute_target_wins_over_host() -> None:
     assert b"fake" not in asked
 
 
+@pytest.mark.parametrize("host", [b"Host: fake\r\n", b""])
+def test_a_module_too_reads_the_host_of_an_absolute_target(host: bytes) -> None:
+    class Hosts(Module):
+        def handle(self, request: Request) -> Any:
+            return Response.json([request.host, *request.headers.getall("host")])
+
+    version = b"1" if host else b"0"
+    client = sent(b"GET http://real/p HTTP/1." + version + b"\r\nX: y\r\n" + host + b"\r\n", Hosts())
+    assert json.loads(client.body) == ["real", "real"]
+
+
 def test_an_upgrade_with_a_body_is_a_plain_request_whose_body_is_no_request() -> None:
     inner = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     client = sent(
@@ -246,6 +258,15 @@ def test_an_idle_connection_is_closed_without_a_word() -> None:
     client.house.advance(0.2)
     assert client.wire.lost
     assert client.statuses == [200]
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_who_keeps_no_connections_says_so_with_each_answer(version: bytes) -> None:
+    request = b"GET / HTTP/" + version + b"\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+    client = sent(request + GET, limits={"keep_alive": "off"})
+    assert client.statuses == [200]
+    assert b"\r\nConnection: close\r\n" in client.received
+    assert client.wire.lost
 
 
 @pytest.mark.parametrize("before", [b"", GET])

@@ -493,7 +493,23 @@ def test_a_side_that_never_takes_what_is_left_is_cut(closed_first: bool) -> None
     client.leave()
     house.advance(200)
     assert not house.flow.exchanges
-    assert house.records[0].flag == "SI"
+    assert (house.records[0].flag, house.records[0].detail) == ("SI", "limits.send_timeout")
+    house.assert_nothing_left()
+
+
+def test_how_long_a_side_may_take_nothing_of_what_is_left_can_be_said() -> None:
+    house = House(limits={"send_timeout": "300s"})
+    client = tunnel(house)
+    client.slow()
+    client.leave()
+    house.upstream().answer(b"never read")
+    assert house.upstream().wire is not None
+    house.upstream().wire.resumeProducing()
+    house.upstream().hang_up()
+    house.advance(290)
+    assert house.flow.exchanges
+    house.advance(20)
+    assert not house.flow.exchanges
     house.assert_nothing_left()
 
 
