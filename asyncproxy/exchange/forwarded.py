@@ -24,6 +24,9 @@ TELLINGS: Final = (BOTH, X_FORWARDED, RFC_7239, OFF)
 
 HOPS: Final = 32
 """Hops that are read of a request; what stands left of them is dropped."""
+LONGEST: Final = 4096
+"""Bytes of Forwarded that are read, as the right end is not known before the left one is read; a longer one is
+malformed."""
 
 Said = list[tuple[bytes, bytes]]
 """What a request's block says of hops: names of fields and their values."""
@@ -92,7 +95,7 @@ def chain_of(found: Said) -> Chain:
         by_name[key] = by_name[key] + b"," + value if key in by_name else value
     forwarded = by_name.pop(b"forwarded", b"")
     if not by_name:
-        return Chain(tuple(forwarded_hops(forwarded)))
+        return Chain(tuple(forwarded_hops(forwarded) if len(forwarded) <= LONGEST else ()))
     hops = x_forwarded_hops(by_name.get(b"x-forwarded-for", b""))
     schemes = [_scheme(value) for value in _listed(by_name.get(b"x-forwarded-proto", b""))]
     hosts = [_host(value) for value in _listed(by_name.get(b"x-forwarded-host", b""))]

@@ -156,7 +156,13 @@ class Exchange(Turning):
         self.parked = None
         if error is not None:
             self.failed(error)
-        elif type(value) is Reply and type(value.stream) is bytes and not self.gone and value.own_body is None:
+        elif (
+            type(value) is Reply
+            and type(value.stream) is bytes
+            and not self.gone
+            and value.own_body is None
+            and 199 < value.status < 600
+        ):
             self.started = True
             relay_whole(self, value)
         elif isinstance(value, Response):

@@ -190,12 +190,13 @@ class KnownRequest:
 class KnownReply:
     """A head that a server repeats on a connection, to the letter; the same rule."""
 
-    __slots__ = ("head", "reply", "size")
+    __slots__ = ("head", "reply", "size", "status")
 
     def __init__(self, head: bytes, reply: Reply) -> None:
-        """`reply` is one that `repeats` says may be known."""
+        """`reply` is one that `repeats` says may be known; its module may give it another status."""
         self.head = head
         self.reply = reply
+        self.status = reply.status
         self.size = len(head) + (reply.length or 0)
 
     @staticmethod
@@ -208,6 +209,7 @@ class KnownReply:
         if len(data) != self.size or not data.startswith(self.head):
             return None
         reply = self.reply.again()
+        reply.status = self.status
         reply.stream = data[len(self.head) :]
         return reply
 

@@ -28,6 +28,8 @@ _NOTHING: Final = object()
 
 def respond(exchange: Exchange, response: Response) -> None:
     """Send `response` to the client of `exchange`, which is RESPONDING."""
+    if not 200 <= response.status <= 599 and response.status != SWITCHING:  # a client takes a 1xx for no answer yet
+        raise ModuleError(f"{exchange.binding.name}: it answers {response.status}, which is no final status")
     if isinstance(response, Reply) and response.own_body is None:
         _relay(exchange, response)
         return

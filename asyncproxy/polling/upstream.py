@@ -173,7 +173,8 @@ class Forwarding(Parked, Due):
     def _own_block(self) -> bytes:
         """The module's own fields: what they say of framing does not count, and the request's Host stands in."""
         fields = Block(self.wait.headers)
-        host = b"" if fields.noted.hosts else b"\r\nHost: " + self.request.host_value
+        asked = self.request.host_value
+        host = b"" if fields.noted.hosts else b"\r\nHost: " + asked if asked else self._host()
         return host + self._going_on(without_length(fields.passed))
 
     def _going_on(self, block: bytes) -> bytes:
