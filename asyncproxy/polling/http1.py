@@ -115,16 +115,18 @@ def _take_in(request: Request, minor: int) -> None:
             raise ClientError(400, "TRACE takes no body")
 
 
-def check_beginning(data: bytes, line_limit: int, limit: int) -> None:
+def check_beginning(data: bytes, line_limit: int, limit: int, looked_at: int = 0) -> None:
     """Refuse `data`, the beginning of a head, if none can come of it: its client would wait for the rest of our time.
 
-    `line_limit` is the longest target, `limit` the longest head. Raises `ClientError`, as `parse_request` would.
+    `line_limit` is the longest target, `limit` the longest head, `looked_at` how much of it was found good before: what
+    comes byte by byte is not looked at all over again. Raises `ClientError`, as `parse_request` would.
     """
     if len(data) > line_limit + 64 and b"\r\n" not in data[: line_limit + 64]:
         raise ClientError(414, f"the request line is longer than {line_limit} bytes", detail="limits.request_line")
     if len(data) > limit:
         raise ClientError(431, f"the request's head is longer than {limit} bytes", detail="limits.head")
-    _check_line_ends(data, ClientError(400, "malformed head: a bare CR or LF"))
+    new = data[looked_at - data.endswith(b"\r", 0, looked_at) :]
+    _check_line_ends(new, ClientError(400, "malformed head: a bare CR or LF"))
     if b"\r\n" not in data:
         if _LINE_BEGUN.fullmatch(data) is None:
             raise ClientError(400, "malformed request line")

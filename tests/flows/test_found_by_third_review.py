@@ -96,6 +96,33 @@ def test_a_module_cannot_forward_two_hosts() -> None:
     assert not house.network.asked
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 4096])
+def test_a_long_head_may_come_in_pieces_of_any_size_behind_another_request(size: int) -> None:
+    house = House()
+    client = house.connect()
+    fields = b"".join(b"A%d: %b\r\n" % (number, b"x" * 200) for number in range(40))
+    wire = (GET[:-2] + fields + b"\r\n") * 3
+    for at in range(0, len(wire), size):
+        client.send(wire[at : at + size])
+    for _ in range(3):
+        house.settle()
+        assert house.upstream().received.endswith(b"\r\n\r\n")
+        house.upstream().answer(OK)
+    house.settle()
+    assert client.statuses == [200, 200, 200]
+
+
+@pytest.mark.parametrize("fault", [b"\n", b"\r\r", b"\rB"])
+def test_a_long_head_that_comes_byte_by_byte_is_refused_at_its_first_fault(fault: bytes) -> None:
+    house = House()
+    client = house.connect()
+    wire = GET[:-2] + b"A: " + b"x" * 5000 + b"\r\nB: c" + fault
+    for at in range(len(wire)):
+        assert client.status is None
+        client.send(wire[at : at + 1])
+    assert client.status == 400
+
+
 class Bare(Module):
     async def handle(self, request: Request) -> Any:
         return await request.forward(headers=[("A", "b")])
