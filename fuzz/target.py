@@ -8,9 +8,9 @@ second one after a refusal, an answer of 500, an exception, anything left over.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 
 from asyncproxy.configuration import load
 from asyncproxy.service import bind
@@ -57,13 +57,14 @@ def play(data: bytes) -> None:
     if len(data) < 2:
         return
     errors = _Errors()
-    globalLogPublisher.addObserver(errors)
+    observer = cast(ILogObserver, errors)
+    globalLogPublisher.addObserver(observer)
     try:
         _play_server(data[0], data[1:]) if data[0] & SERVER_SIDE else _play_client(data[0], data[1:])
     except strict.Malformed as why:
         raise Finding(f"what was sent is no HTTP/1.1: {why}") from None
     finally:
-        globalLogPublisher.removeObserver(errors)
+        globalLogPublisher.removeObserver(observer)
     require(not errors, f"it was logged as an error: {errors}")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from tests.strict import (
     DIGITS,
     HEXADECIMAL,
+    NO_TRAILER,
     TEXT,
     TOKEN,
     VISIBLE,
@@ -25,7 +26,6 @@ from tests.strict import (
     is_authority,
 )
 
-NO_TRAILER = frozenset((b"transfer-encoding", b"content-length", b"host", b"authorization", b"cookie", b"connection"))
 UPGRADE = "an upgrade"
 """Why a reply is not read any further."""
 OURS = ("x-forwarded-", "forwarded", "proxy-", "keep-alive", "http2-settings", "connection", "te", "upgrade", "expect")

@@ -28,7 +28,7 @@ TABLE: Final = (
     Flag("DR", "Draining", (), "cut when the proxy stopped"),
     Flag("OC", "Cancelled", (), "an operator cancelled it"),
     Flag("DT", "ParkTimeout", (), "what the request waited for, or its route's timeout, ran out"),
-    Flag("SI", "TunnelIdle", (), "no byte went through its tunnel for `limits.tunnel_idle`"),
+    Flag("SI", "TunnelIdle", (), "no byte went through its tunnel for `limits.tunnel_idle`, see `detail`"),
     Flag("OM", "Overloaded", (), "a limit of the proxy was reached"),
     Flag("UF", "UpstreamError", ("refused", "timeout:connect"), "no connection to the upstream came about"),
     Flag("DF", "UpstreamError", ("unresolved",), "the upstream's name has no address"),

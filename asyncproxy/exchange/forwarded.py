@@ -13,6 +13,8 @@ from collections.abc import Container, Iterator, Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple
 
+from asyncproxy.exchange.grammar import TOKEN
+
 BOTH: Final = "both"
 X_FORWARDED: Final = "x-forwarded"
 RFC_7239: Final = "rfc7239"
@@ -22,17 +24,19 @@ TELLINGS: Final = (BOTH, X_FORWARDED, RFC_7239, OFF)
 
 HOPS: Final = 32
 """Hops that are read of a request; what stands left of them is dropped."""
+LONGEST: Final = 4096
+"""Bytes of Forwarded that are read, as the right end is not known before the left one is read; a longer one is
+malformed."""
 
 Said = list[tuple[bytes, bytes]]
 """What a request's block says of hops: names of fields and their values."""
 
 _SAID: Final = re.compile(rb"(?i:\r\n(x-forwarded-(?:for|proto|host)|forwarded):)[ \t]*([^\r]*)")
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR: Final = re.compile(
-    rb"(" + _TOKEN + rb')=(?:(%b)|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")[ \t]*(?=[;,]|\Z)' % _TOKEN
+    rb"(" + TOKEN + rb')=(?:(%b)|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")[ \t]*(?=[;,]|\Z)' % TOKEN
 )
 _BETWEEN: Final = re.compile(rb"[ \t]*(?:([;,])[ \t]*)?")
-_PLAIN: Final = re.compile(_TOKEN)
+_PLAIN: Final = re.compile(TOKEN)
 _QUOTED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 _NAMELESS: Final = re.compile(r"(?:unknown|_[A-Za-z0-9._-]+)(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?", re.IGNORECASE)
@@ -91,7 +95,7 @@ def chain_of(found: Said) -> Chain:
         by_name[key] = by_name[key] + b"," + value if key in by_name else value
     forwarded = by_name.pop(b"forwarded", b"")
     if not by_name:
-        return Chain(tuple(forwarded_hops(forwarded)))
+        return Chain(tuple(forwarded_hops(forwarded) if len(forwarded) <= LONGEST else ()))
     hops = x_forwarded_hops(by_name.get(b"x-forwarded-for", b""))
     schemes = [_scheme(value) for value in _listed(by_name.get(b"x-forwarded-proto", b""))]
     hosts = [_host(value) for value in _listed(by_name.get(b"x-forwarded-host", b""))]

@@ -142,20 +142,22 @@ _ORDINARY: Final = frozenset((b"", b"keep-alive", b"close"))
 
 
 def _drop_named(fields: Fields, connection: bytes) -> None:
-    named = members(connection) - {b"host", b"content-length"}
+    named = {*elements(connection)} - {b"host", b"content-length"}
     fields.passed = make_block([field for field in split_block(fields.passed) if field[0].lower() not in named])
 
 
-def members(value: bytes) -> set[bytes]:
-    """The members of a list, such as the options of a Connection field (RFC 9110 section 5.6.1)."""
-    return {member.strip(b" \t") for member in value.split(b",")}
+def elements(value: bytes) -> list[bytes]:
+    """A list's elements in order, such as the options of a Connection field; empty ones are none (RFC 9110 section
+    5.6.1).
+    """
+    return [one for element in value.split(b",") if (one := element.strip(b" \t"))]
 
 
 def keeps_alive(connection: bytes, minor: int) -> bool:
     """Whether a message of HTTP/1.`minor` with these Connection options leaves its connection open."""
     if connection in _ORDINARY:
         return connection != b"close" and (minor == 1 or connection == b"keep-alive")
-    options = members(connection)
+    options = elements(connection)
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
+from asyncproxy.exchange.cookies import cookies_of
 from asyncproxy.exchange.forwarding import FIELD_SLOTS, Fields
 from asyncproxy.exchange.headers import NO_FIELDS, Headers, HeaderSource, RawHeaders
 from asyncproxy.exchange.peers import Peer
@@ -207,17 +207,7 @@ class Request(Fields):
     @property
     def cookies(self) -> dict[str, str]:
         """The request's cookies; those that are malformed are left out."""
-        return self._once("cookies", self._cookies)  # type: ignore[no-any-return]
-
-    def _cookies(self) -> dict[str, str]:
-        jar: SimpleCookie = SimpleCookie()
-        for line in self.headers.getall("cookie"):
-            for crumb in line.split(";"):
-                try:
-                    jar.load(crumb.strip())
-                except CookieError:  # a client may send names that Python's jar refuses: others still count
-                    continue
-        return {name: morsel.value for name, morsel in jar.items()}
+        return self._once("cookies", lambda: cookies_of(self.headers.getall("cookie")))  # type: ignore[no-any-return]
 
     @property
     def body(self) -> Body:
@@ -258,14 +248,16 @@ class Request(Fields):
 
         `upstream` is a name of the configuration or an ``http://`` URL, by default the route's; `target` replaces the
         request's own, `headers` all of its headers (hop-by-hop ones are left out either way, ours are added);
-        `timeout` is seconds for the whole forward. Raises ValueError for a target that would break the request line,
-        `UpstreamError` at the await.
+        `timeout` is seconds for the whole forward. Raises ValueError for a target that would break the request line and
+        for a second Host, `UpstreamError` at the await.
         """
         raw_target = target.encode() if isinstance(target, str) else target
         if raw_target is not None and not _TARGET.fullmatch(raw_target):
             raise ValueError(f"forward(target={target!r}): write a path that begins with /, percent-encoded")
-        raw = None if headers is None else Headers(headers).raw
-        return Forward(self, upstream, raw_target, raw, timeout)
+        fields = None if headers is None else Headers(headers)
+        if fields is not None and len(fields.getall("host")) > 1:
+            raise ValueError("forward(headers=...): servers choose among two Hosts as they like: write one, or none")
+        return Forward(self, upstream, raw_target, None if fields is None else fields.raw, timeout)
 
     def fetch(
         self,

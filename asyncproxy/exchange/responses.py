@@ -32,7 +32,7 @@ class Response:
         if not 200 <= status <= 599:
             raise ValueError(f"status {status!r} is no final status: use 200 to 599")
         self.status = status
-        """200 to 599."""
+        """200 to 599; a client of a response with another is told 500."""
         self.headers = Headers(headers)
         """Change them as you like."""
         self.body = body

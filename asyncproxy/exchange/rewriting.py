@@ -120,6 +120,10 @@ class Rewriting:
             and (self._client is None or host != self._client.host)
         )
 
+    def __repr__(self) -> str:
+        of = ", ".join(place.host.decode("latin-1") for place in sorted(self._own, key=str))
+        return f"<Rewriting of {of} to {self._host.decode('latin-1')}, below {self._prefix.decode('latin-1') or '/'}>"
+
 
 def with_host(block: bytes, authority: bytes) -> bytes:
     """A request's `block` with `authority` as its Host."""

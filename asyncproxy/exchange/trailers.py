@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from asyncproxy.exchange.forwarding import make_block, members, split_block
+from asyncproxy.exchange.forwarding import elements, make_block, split_block
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.identity import RequestIds
 
@@ -49,6 +49,6 @@ def left_out_of_trailers(name: bytes) -> bool:
 
 def passed_trailers(trailers: Trailers, connection: bytes, ids: RequestIds | None) -> RawHeaders:
     """What goes on of `trailers`: nothing that the head's Connection has named, nor what `ids` alone may say."""
-    named = members(connection)
+    named = {*elements(connection)}
     kept = [field for field in trailers if field[0].lower() not in named]
     return kept if ids is None else split_block(ids.without(make_block(kept)))

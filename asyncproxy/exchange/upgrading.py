@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from asyncproxy.exchange.forwarding import Fields, Noted
+from asyncproxy.exchange.forwarding import Fields, Noted, elements
+from asyncproxy.exchange.grammar import TOKEN
 
 SWITCHING: Final = 101
 UPGRADE_REQUIRED: Final = 426
-_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PROTOCOL: Final = re.compile(rf"({_TOKEN})(?:/{_TOKEN})?".encode())
+_PROTOCOL: Final = re.compile(rb"(%b)(?:/%b)?" % (TOKEN, TOKEN))
 _HTTP_INSIDE: Final = frozenset((b"h2c", b"h2", b"h3", b"http", b"https", b"tls"))
 
 
@@ -25,7 +25,7 @@ class NotAgreed(ValueError):
 
 def protocols(noted: Noted) -> list[bytes]:
     """What a message's Upgrade names and may go on; nothing unless its Connection names `upgrade`."""
-    return _fit(noted.upgrade) if noted.upgrade and b"upgrade" in _elements(noted.connection) else []
+    return _fit(noted.upgrade) if noted.upgrade and b"upgrade" in elements(noted.connection) else []
 
 
 def required(block: Fields) -> bytes:
@@ -34,7 +34,7 @@ def required(block: Fields) -> bytes:
 
 
 def _fit(upgrade: bytes) -> list[bytes]:
-    found = map(_PROTOCOL.fullmatch, _elements(upgrade))
+    found = map(_PROTOCOL.fullmatch, elements(upgrade))
     return [one[0] for one in found if one is not None and one[1].lower() not in _HTTP_INSIDE]
 
 
@@ -50,12 +50,8 @@ def agreed(reply: Fields, minor: int, offer: bytes) -> bytes:
     if not minor or reply.length_value or reply.noted.transfer:
         raise NotAgreed("its 101 is of HTTP/1.0, or has a body")
     chosen = protocols(reply.noted)
-    open_to = {one.lower() for one in _elements(offer)}
-    if (
-        not chosen
-        or len(chosen) != len(_elements(reply.noted.upgrade))
-        or any(c.lower() not in open_to for c in chosen)
-    ):
+    open_to = {one.lower() for one in elements(offer)}
+    if not chosen or len(chosen) != len(elements(reply.noted.upgrade)) or any(c.lower() not in open_to for c in chosen):
         raise NotAgreed("it switches to a protocol that was not offered")
     return b", ".join(chosen)
 
@@ -63,8 +59,3 @@ def agreed(reply: Fields, minor: int, offer: bytes) -> bytes:
 def upgrade_block(names: bytes) -> bytes:
     """The fields that say `names` to the next hop."""
     return b"\r\nConnection: Upgrade\r\nUpgrade: " + names if names else b""
-
-
-def _elements(value: bytes) -> list[bytes]:
-    """A list's elements; empty ones are none (RFC 9110 section 5.6.1)."""
-    return [one for element in value.split(b",") if (one := element.strip(b" \t"))]

@@ -37,6 +37,7 @@ class ClientConnection(Receiving):
 
     __slots__ = (
         "_known",
+        "_looked_at",
         "_looping",
         "_number",
         "_outflow",
@@ -54,6 +55,8 @@ class ClientConnection(Receiving):
         self.peer = _NO_PEER
         self._phase = _IDLE
         self._known: KnownRequest | None = None
+        self._looked_at = 0
+        """Bytes of the head that is being read which were found good."""
         self._number = 0
         """Of the latest request, from 1."""
         self._buffer = b""
@@ -176,7 +179,7 @@ class ClientConnection(Receiving):
             data = self._buffer = _EMPTY_LINES.sub(b"", data)
             if data in (b"", b"\r"):
                 return False
-        end = data.find(b"\r\n\r\n") + 4
+        end = data.find(b"\r\n\r\n", max(0, self._looked_at - 3) if self._phase == _HEAD else 0) + 4
         if end < 4:
             self._await_head(data)
             return False
@@ -227,11 +230,13 @@ class ClientConnection(Receiving):
     def _await_head(self, data: bytes) -> None:
         """The head is not whole yet, or is too long."""
         limits = self.door.limits
+        looked_at = self._looked_at if self._phase == _HEAD else 0
         try:
-            check_beginning(data, limits.request_line, limits.head)
+            check_beginning(data, limits.request_line, limits.head, looked_at)
         except ClientError as error:
             self._refuse_alone(error)
             return
+        self._looked_at = len(data)
         if self._phase == _IDLE:
             self._phase = _HEAD
             self.door.deadlines.set(self, limits.head_timeout)

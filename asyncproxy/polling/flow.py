@@ -48,7 +48,7 @@ from asyncproxy.polling.responding import Piecewise, relay_whole, respond
 from asyncproxy.polling.seldom import Seldom
 from asyncproxy.polling.signature import Signature
 from asyncproxy.polling.spooling import Spool
-from asyncproxy.polling.steps import Afterthought, FirstCall, ParkStep, RouteDeadline, read_afterthought
+from asyncproxy.polling.steps import FirstCall, ParkStep, RouteDeadline
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.timing import timed
 from asyncproxy.polling.tunnel import Tunnel
@@ -157,7 +157,13 @@ class Exchange(Turning):
         self.parked = None
         if error is not None:
             self.failed(error)
-        elif type(value) is Reply and type(value.stream) is bytes and not self.gone and value.own_body is None:
+        elif (
+            type(value) is Reply
+            and type(value.stream) is bytes
+            and not self.gone
+            and value.own_body is None
+            and 199 < value.status < 600
+        ):
             self.started = True
             relay_whole(self, value)
         elif isinstance(value, Response):
@@ -383,16 +389,6 @@ class Flow:
             exchange.source.begin()
         else:
             exchange.begin()
-
-    def afterwards(self, exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
-        """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""
-        turn = CallTurn(Afterthought(exchange), call, args, exchange.context.copy(), read_afterthought)
-        if exchange.binding.blocking:
-            self.clean_ups.add(turn)
-            self.workers.do(turn)
-        else:
-            turn.run()
-            turn.ran()
 
     def log_failure(self, exchange: Exchange, error: BaseException) -> None:
         """Log `error` once; see `failures.log_failure`."""

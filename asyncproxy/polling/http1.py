@@ -14,9 +14,9 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from asyncproxy.exchange.errors import ClientError
-from asyncproxy.exchange.forwarding import keeps_alive, members, restate_length
+from asyncproxy.exchange.forwarding import elements, keeps_alive, restate_length
 from asyncproxy.exchange.framing import ChunkedBody, LengthBody, UntilClose
-from asyncproxy.exchange.grammar import are_fields, fault_of_fields, may_become_fields
+from asyncproxy.exchange.grammar import TOKEN, are_fields, fault_of_fields, may_become_fields
 from asyncproxy.exchange.last_recipient import COUNTED, forwards_left
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.responses import Reply
@@ -31,11 +31,11 @@ METHODS: Final = {
     )
     for name in names.split()
 }
-_REQUEST_LINE: Final = re.compile(rb"(?!CONNECT /)([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) HTTP/1\.([01])(?=\r\n)")
+_REQUEST_LINE: Final = re.compile(rb"(?!CONNECT /)(%b) ([!\"$-~]+) HTTP/1\.([01])(?=\r\n)" % TOKEN)
 _PATH: Final = re.compile(rb"/[!\"$-~]*")
 _VERSION: Final = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/\d+(?:\.\d+)?\r\n")
 _SPOKEN: Final = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
-_LINE_BEGUN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?")
+_LINE_BEGUN: Final = re.compile(rb"%b(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?" % TOKEN)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) [\t\x20-\x7e\x80-\xff]*(?=\r\n)")
 _STATUS_LINE_BEGINS: Final = b"HTTP/1."
 _SLASH: Final = 47
@@ -115,16 +115,18 @@ def _take_in(request: Request, minor: int) -> None:
             raise ClientError(400, "TRACE takes no body")
 
 
-def check_beginning(data: bytes, line_limit: int, limit: int) -> None:
+def check_beginning(data: bytes, line_limit: int, limit: int, looked_at: int = 0) -> None:
     """Refuse `data`, the beginning of a head, if none can come of it: its client would wait for the rest of our time.
 
-    `line_limit` is the longest target, `limit` the longest head. Raises `ClientError`, as `parse_request` would.
+    `line_limit` is the longest target, `limit` the longest head, `looked_at` how much of it was found good before: what
+    comes byte by byte is not looked at all over again. Raises `ClientError`, as `parse_request` would.
     """
     if len(data) > line_limit + 64 and b"\r\n" not in data[: line_limit + 64]:
         raise ClientError(414, f"the request line is longer than {line_limit} bytes", detail="limits.request_line")
     if len(data) > limit:
         raise ClientError(431, f"the request's head is longer than {limit} bytes", detail="limits.head")
-    _check_line_ends(data, ClientError(400, "malformed head: a bare CR or LF"))
+    new = data[looked_at - data.endswith(b"\r", 0, looked_at) :]
+    _check_line_ends(new, ClientError(400, "malformed head: a bare CR or LF"))
     if b"\r\n" not in data:
         if _LINE_BEGUN.fullmatch(data) is None:
             raise ClientError(400, "malformed request line")
@@ -190,12 +192,13 @@ class KnownRequest:
 class KnownReply:
     """A head that a server repeats on a connection, to the letter; the same rule."""
 
-    __slots__ = ("head", "reply", "size")
+    __slots__ = ("head", "reply", "size", "status")
 
     def __init__(self, head: bytes, reply: Reply) -> None:
-        """`reply` is one that `repeats` says may be known."""
+        """`reply` is one that `repeats` says may be known; its module may give it another status."""
         self.head = head
         self.reply = reply
+        self.status = reply.status
         self.size = len(head) + (reply.length or 0)
 
     @staticmethod
@@ -208,6 +211,7 @@ class KnownReply:
         if len(data) != self.size or not data.startswith(self.head):
             return None
         reply = self.reply.again()
+        reply.status = self.status
         reply.stream = data[len(self.head) :]
         return reply
 
@@ -259,7 +263,7 @@ def parse_reply(head: bytes, method: str) -> Reply:
 
 def _check_expectation(expect: bytes) -> None:
     """Raise `ClientError` if an Expect field asks for what we do not know (RFC 9110 section 10.1.1)."""
-    if not members(expect) <= {b"", b"100-continue"}:
+    if any(one != b"100-continue" for one in elements(expect)):
         raise ClientError(417, "the only expectation that is met here is 100-continue")
 
 

@@ -47,12 +47,13 @@ class Introducing(Due):
             door.crowd.come(self, "")
         if isinstance(self.peer, TrustedPeer):
             door.deadlines.set(self, door.limits.first_request_timeout)
-        else:
-            self._refuse("is not in server.trusted, and nobody else may connect")
+        self.meet(self.peer)
 
     def meet(self, peer: Peer) -> None:
-        """From now on `peer` is who is at the other end."""
+        """From now on `peer` is who is at the other end; one that is not trusted has nothing to say."""
         self.peer = peer
+        if not isinstance(peer, TrustedPeer):
+            self._refuse("is not in server.trusted, and nobody else may connect")
 
     def dataReceived(self, data: bytes) -> None:
         """Called by the transport."""

@@ -109,7 +109,7 @@ class Door:
         """From now on `trust` holds, for connections that are open too."""
         self.trust = trust
         self._believes = self._takes_ids or bool(trust.networks)
-        for connection in self.connections:
+        for connection in list(self.connections):
             connection.meet(connection.peer.under(trust))
 
     def peer_of(self, address: Any) -> Peer:

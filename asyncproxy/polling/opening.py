@@ -94,6 +94,11 @@ class Opening:
         if connector is not None:
             connector.stopConnecting()
 
+    def __repr__(self) -> str:
+        return f"<Opening to {self._pool} for {self._forwarding!r}, {len(self._addresses)} addresses left>"
+
+    # What Twisted tells a factory besides.
+
     def startedConnecting(self, _connector: Any) -> None: ...
 
     def clientConnectionLost(self, _connector: Any, _reason: Any) -> None: ...

@@ -48,6 +48,9 @@ class Pace:
         if self._at is None:
             self._at = now
 
+    def __repr__(self) -> str:
+        return f"<Pace, {self._credit:.1f} s in store, {'standing' if self._at is None else 'running'}>"
+
 
 class Sender(Protocol):
     """Whose peer is watched."""

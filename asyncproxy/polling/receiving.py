@@ -21,7 +21,6 @@ from asyncproxy.polling.pace import Pace
 
 DROPPED: Final = UntilClose()
 """The framing of a body that broke a rule: whatever comes is dropped until the connection ends."""
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Receiving(Answering):
@@ -147,8 +146,7 @@ class Receiving(Answering):
                 self._pace.go_on(self.door.seconds())
             self._await_body(0)
         if self._continues:
-            self._continues = False
-            self.transport.write(_CONTINUE)
+            self.inform(100)
         self.transport.resumeProducing()
 
     def drop(self) -> None:

@@ -14,6 +14,7 @@ from asyncproxy.exchange.forwarding import Block, without_length
 from asyncproxy.exchange.lifecycle import ANSWERED, ENDED
 from asyncproxy.exchange.responses import Rendered, Reply, Response
 from asyncproxy.exchange.upgrading import SWITCHING, UPGRADE_REQUIRED, required, upgrade_block
+from asyncproxy.polling.steps import afterwards
 from asyncproxy.polling.strands import Strand
 from asyncproxy.polling.tunnel import Tunnel
 from asyncproxy.working.turns import CallTurn
@@ -27,6 +28,8 @@ _NOTHING: Final = object()
 
 def respond(exchange: Exchange, response: Response) -> None:
     """Send `response` to the client of `exchange`, which is RESPONDING."""
+    if not 200 <= response.status <= 599 and response.status != SWITCHING:  # a client takes a 1xx for no answer yet
+        raise ModuleError(f"{exchange.binding.name}: it answers {response.status}, which is no final status")
     if isinstance(response, Reply) and response.own_body is None:
         _relay(exchange, response)
         return
@@ -278,7 +281,7 @@ class Pieces(Piecewise):
         """Close a generator, so that its ``finally:`` runs."""
         close = getattr(self._iterator, "close", None)
         if close is not None:
-            self.exchange.flow.afterwards(self.exchange, close)
+            afterwards(self.exchange, close)
 
 
 class AsyncPieces(Piecewise):
@@ -307,7 +310,7 @@ class AsyncPieces(Piecewise):
         """Close an async generator, so that its ``finally:`` runs; what it awaits there is not waited for."""
         close = getattr(self._iterator, "aclose", None)
         if close is not None:
-            self.exchange.flow.afterwards(self.exchange, _run_to_end, close)
+            afterwards(self.exchange, _run_to_end, close)
 
 
 def _as_bytes(piece: Any) -> bytes:

@@ -75,6 +75,9 @@ class Signature:
             reply.onward = block if is_dated(block) else Undated(block)
         return reply.onward + self.date() if type(reply.onward) is Undated else reply.onward
 
+    def __repr__(self) -> str:
+        return f"<Signature {self._server[2:].decode() or 'no Server'}, {self.requests[1][2:].decode()}>"
+
 
 def is_dated(block: bytes) -> bool:
     """Whether a header block tells its date."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncproxy.exchange.errors import Cancelled, ClientGone, ParkTimeout
@@ -130,6 +130,17 @@ class RouteDeadline(Due):
         self._exchange.late(self.seconds)
 
 
+def afterwards(exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
+    """Run `call(*args)` of `exchange`'s module where its turns run, though the exchange may be over."""
+    turn = CallTurn(Afterthought(exchange), call, args, exchange.context.copy(), _read_afterthought)
+    if exchange.binding.blocking:
+        exchange.flow.clean_ups.add(turn)
+        exchange.flow.workers.do(turn)
+    else:
+        turn.run()
+        turn.ran()
+
+
 class Afterthought:
     """Who asked for a turn whose exchange is over: only its failure is of interest."""
 
@@ -140,7 +151,7 @@ class Afterthought:
         self.exchange = exchange
 
 
-def read_afterthought(turn: CallTurn) -> None:
+def _read_afterthought(turn: CallTurn) -> None:
     """Such a turn has ended."""
     exchange = turn.owner.exchange
     exchange.flow.clean_ups.discard(turn)

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from asyncproxy.exchange.waits import Native, Wait, as_wait
 from asyncproxy.polling.giving_up import GivenUp
 from asyncproxy.polling.parking import Parked, Spot, Wake
+from asyncproxy.polling.steps import afterwards
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -162,4 +163,4 @@ def close_dropped(exchange: Exchange, owners: list[Any]) -> None:
     """Turns that were asked for are not run, for `exchange` is over: coroutines among them are closed instead."""
     for owner in owners:
         if isinstance(owner, Strand):
-            exchange.flow.afterwards(exchange, owner.coroutine.close)
+            afterwards(exchange, owner.coroutine.close)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
     from asyncproxy.polling.upstream import Forwarding
     from asyncproxy.polling.upstream_connection import UpstreamConnection
-
-FLUSH: Final = 60.0
-"""Seconds without a byte taken after which a tunnel whose sides have both ended is cut."""
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -242,6 +239,7 @@ class Tunnel(Due):
             other.end_writing()
             return
         self._closing = True
+        self._left = self._waiting(count_untaken)
         self.exchange.flow.tunnels.watch(self)
         for one in (other, end):
             one.close()
@@ -279,8 +277,7 @@ class Tunnel(Due):
         exchange, client = self.exchange, self.client
         assert exchange is not None
         assert client is not None
-        count = count_untaken if self._verdict is None else count_unsent
-        left = sum(count(end.transport) for end in self._ends() if not end.gone)
+        left = self._waiting(count_untaken if self._verdict is None else count_unsent)
         settled = left in (0, self._left)
         self._left = left
         if self._verdict is not None:
@@ -292,16 +289,24 @@ class Tunnel(Due):
         if self.heard + limit > self.seconds():
             exchange.flow.tunnels.watch(self)
             return
-        error = TunnelIdle(f"no byte went through its tunnel for {limit:g} s", "limits.tunnel_idle")
+        key = "limits.tunnel_idle" if limit == exchange.flow.tunnels.idle else "limits.send_timeout"
+        error = TunnelIdle(f"no byte went through its tunnel for {limit:g} s", key)
         client.before.door.reached.note(exchange.request.peer.address, error)
         exchange.call_off(error)
 
+    def _waiting(self, count: Callable[[Any], int]) -> int:
+        """Bytes that wait for the peers, by `count`."""
+        return sum(count(end.transport) for end in self._ends() if not end.gone)
+
     @property
     def patience(self) -> float:
-        """Seconds that no byte may come."""
+        """Seconds that no byte may come; once both sides have ended, that none may be taken of what is left."""
         assert self.exchange is not None
         idle = self.exchange.flow.tunnels.idle
-        return min(idle, FLUSH) if self._closing else idle
+        if self.client is None or not self._closing:
+            return idle
+        send_timeout: float = self.client.before.door.limits.send_timeout
+        return min(idle, send_timeout)
 
     def statistics(self) -> dict[str, int]:
         """Bytes ``received`` from its client and ``sent`` to it."""

@@ -16,6 +16,7 @@ from asyncproxy.boundaries import Binding, Client, TurnOwner
 from asyncproxy.exchange.errors import ProxyError
 from asyncproxy.exchange.lifecycle import BEGAN, ENDED, HANDED, WAITED, WORKING, Life
 from asyncproxy.exchange.messages import Request
+from asyncproxy.polling.steps import afterwards
 from asyncproxy.polling.strands import close_dropped
 from asyncproxy.working.turns import CallTurn
 
@@ -43,7 +44,7 @@ class Turning(Life):
     def run(self, owner: TurnOwner, call: Callable[..., Any], *args: Any) -> None:
         """Run `call(*args)` as a turn, as soon as no other turn of this exchange runs; `owner.turned` hears of it."""
         if self.stage is ENDED:  # nobody waits for what comes of it
-            self.flow.afterwards(cast("Exchange", self), call, *args)
+            afterwards(cast("Exchange", self), call, *args)
             return
         self.shorten_trail()
         self._asked.append((owner, call, args))

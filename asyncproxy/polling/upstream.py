@@ -16,8 +16,8 @@ from asyncproxy.exchange.forwarding import (
     EXPECT,
     TAKES_TRAILERS,
     Block,
+    elements,
     head_after_target,
-    members,
     origin_form,
     without_length,
 )
@@ -173,7 +173,8 @@ class Forwarding(Parked, Due):
     def _own_block(self) -> bytes:
         """The module's own fields: what they say of framing does not count, and the request's Host stands in."""
         fields = Block(self.wait.headers)
-        host = b"" if fields.noted.hosts else b"\r\nHost: " + self.request.host_value
+        asked = self.request.host_value
+        host = b"" if fields.noted.hosts else b"\r\nHost: " + asked if asked else self._host()
         return host + self._going_on(without_length(fields.passed))
 
     def _going_on(self, block: bytes) -> bytes:
@@ -389,4 +390,4 @@ class Forwarding(Parked, Due):
 
 def _welcome(request: Request) -> bytes:
     """What tells the upstream that the client takes trailers, if it does."""
-    return TAKES_TRAILERS if request.noted.te and b"trailers" in members(request.noted.te) else b""
+    return TAKES_TRAILERS if request.noted.te and b"trailers" in elements(request.noted.te) else b""

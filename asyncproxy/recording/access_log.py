@@ -5,8 +5,8 @@ it stalls, lines wait, and beyond `limit` they are dropped and counted, so that 
 hangs on it.
 
 The writer sleeps until a line comes, then waits `GATHER` seconds for more: waking up costs, and takes the interpreter
-from the polling thread. A sleeper is seen as in
-`working.workers`: it says that it sleeps *before* it looks once more, and `put` appends *before* it looks for sleepers.
+from the polling thread. A sleeper is seen as in `working.workers`: it says that it sleeps *before* it looks once more,
+and `put` appends *before* it looks for sleepers.
 """
 
 from __future__ import annotations

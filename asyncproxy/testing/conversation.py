@@ -41,6 +41,9 @@ class Conversation:
         self._at = len(wire.out)
         return begun
 
+    def __repr__(self) -> str:
+        return f"<Conversation, {self._at} bytes read, the latest of {self._latest!r}>"
+
     def _read_body(self, data: bytes) -> None:
         framing, latest = self._framing, self._latest
         assert framing is not None

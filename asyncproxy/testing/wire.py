@@ -109,9 +109,8 @@ class Wire:
         self.out += data
         if self._written is not None:
             self._written()
-        if self._hung_up and not IHalfCloseableProtocol.providedBy(
-            self.protocol
-        ):  # a write to a closed peer is what notices it
+        # A write to a closed peer is what notices it.
+        if self._hung_up and not IHalfCloseableProtocol.providedBy(self.protocol):
             self.polling.happen(self, self._lose, internet_errors.ConnectionLost())
 
     def writeSequence(self, pieces: Any) -> None:

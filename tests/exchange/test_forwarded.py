@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from asyncproxy.exchange.forwarded import (
     HOPS,
+    LONGEST,
     Chain,
     Hop,
     chain_of,
@@ -165,6 +166,13 @@ def test_of_a_chain_without_end_the_right_end_is_read() -> None:
     assert [hop.node for hop in x_forwarded_hops(many)][::31] == ["10.0.78.0", "10.0.78.31"]
     assert len(x_forwarded_hops(many)) == HOPS
     assert len(forwarded_hops(b", ".join([b"for=10.0.0.1"] * 100))) == HOPS
+
+
+@pytest.mark.parametrize(("longer", "hops"), [(0, HOPS), (1, 0)])
+def test_a_forwarded_that_is_long_is_read_up_to_a_limit(longer: int, hops: int) -> None:
+    hops_of_13 = b",for=10.0.0.1" * HOPS
+    value = b"for=_".ljust(LONGEST + longer - len(hops_of_13), b"a") + hops_of_13
+    assert len(chain_of([(b"Forwarded", value)]).hops) == hops
 
 
 @pytest.mark.parametrize(

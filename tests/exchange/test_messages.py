@@ -71,6 +71,16 @@ def test_any_target_has_a_path_and_arguments(target: bytes) -> None:
         ('a="x y"', {"a": "x y"}),
         ("bad[]=1; a=1", {"a": "1"}),
         (";;=;", {}),
+        ("a=1; a=2", {"a": "2"}),
+        ("a", {}),
+        ("a=", {"a": ""}),
+        ("a==b=", {"a": "=b="}),
+        ("path=/; expires=1", {"path": "/", "expires": "1"}),
+        (r'a="\"x\" \\ \101\054"', {"a": '"x" \\ A,'}),
+        ('a="', {"a": '"'}),
+        ('a=""', {"a": ""}),
+        ("a=\xe4 b", {"a": "\xe4 b"}),
+        ('a="' + "\\" * 60_000 + '"', {"a": "\\" * 30_000}),
     ],
 )
 def test_cookies_that_can_be_read_are(cookie: str, cookies: dict[str, str]) -> None:

@@ -30,6 +30,16 @@ def asked(house: House, head: bytes = POST) -> Any:
     return client
 
 
+def asked_again(house: House) -> Any:
+    """A client that waits with a PUT, which has gone over a connection that has served another request."""
+    client = house.get()
+    house.upstream().answer(OK)
+    house.settle()
+    client.send(PUT)
+    house.settle()
+    return client
+
+
 @pytest.mark.parametrize(("head", "body"), [(POST, b"data"), (CHUNKED, b"4\r\ndata\r\n0\r\n\r\n")])
 def test_the_client_goes_on_when_the_upstream_says_so(head: bytes, body: bytes) -> None:
     house = house_of()
@@ -175,11 +185,7 @@ def test_an_upstream_that_stays_silent_with_the_whole_body_is_too_late(first: by
 
 def test_an_idempotent_request_is_sent_again_with_its_expectation() -> None:
     house = house_of()
-    client = house.get()
-    house.upstream().answer(OK)
-    house.settle()
-    client.send(PUT)
-    house.settle()
+    client = asked_again(house)
     house.upstream().hang_up()
     house.settle()
     assert len(house.network.asked) == 2
@@ -197,11 +203,7 @@ def test_an_idempotent_request_is_sent_again_with_its_expectation() -> None:
 
 def test_one_whose_body_has_come_by_then_is_sent_again_whole() -> None:
     house = house_of()
-    client = house.get()
-    house.upstream().answer(OK)
-    house.settle()
-    client.send(PUT)
-    house.settle()
+    client = asked_again(house)
     client.send(b"da")
     house.settle()
     house.upstream().hang_up()
@@ -217,11 +219,7 @@ def test_one_whose_body_has_come_by_then_is_sent_again_whole() -> None:
 
 def test_a_sent_again_request_is_told_to_go_on_when_nobody_says_so() -> None:
     house = house_of()
-    client = house.get()
-    house.upstream().answer(OK)
-    house.settle()
-    client.send(PUT)
-    house.settle()
+    client = asked_again(house)
     house.upstream().hang_up()
     house.advance(2)
     assert client.statuses == [200, 100]

@@ -152,7 +152,7 @@ def test_a_drain_gives_a_header_that_is_on_its_way_a_moment() -> None:
 def test_another_trust_holds_for_new_connections() -> None:
     house = house_of()
     waiting = house.connect()
-    house.door.believe(Trust())
+    house.door.believe(Trust(Networks(["127.0.0.1"])))
     assert sent(house, GET).body.startswith(b"('127.0.0.1', ")
     waiting.send(TEXT + GET)
     house.settle()

@@ -364,14 +364,19 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut(module: Any) -> None:
     house.assert_nothing_left()
 
 
-def test_a_client_that_takes_some_of_its_answer_now_and_then_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House(Streams(), limits={"send_timeout": "8s"})
-    client = house.connect()
-    left = [100_000]
+def slow_reader(house: House, monkeypatch: pytest.MonkeyPatch) -> tuple[FakeClient, list[int]]:
+    """A client whose kernel is full, and how many bytes wait for it, for the test to change."""
+    client, left = house.connect(), [100_000]
     monkeypatch.setattr(type(client.wire), "unsent", property(lambda _: left[0]))
     client.send(GET)
     client.slow()
     house.settle()
+    return client, left
+
+
+def test_a_client_that_takes_some_of_its_answer_now_and_then_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(Streams(), limits={"send_timeout": "8s"})
+    client, left = slow_reader(house, monkeypatch)
     for _ in range(30):
         house.advance(5)
         left[0] -= 1
@@ -380,12 +385,7 @@ def test_a_client_that_takes_some_of_its_answer_now_and_then_is_not(monkeypatch:
 
 def test_a_client_below_the_rate_is_cut_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(Streams(), limits={"send_timeout": "60s", "send_rate": "100B", "body_rate_grace": "5s"})
-    client = house.connect()
-    left = [100_000]
-    monkeypatch.setattr(type(client.wire), "unsent", property(lambda _: left[0]))
-    client.send(GET)
-    client.slow()
-    house.settle()
+    client, left = slow_reader(house, monkeypatch)
     for _ in range(5):
         house.advance(1)
         left[0] -= 50

@@ -16,7 +16,7 @@ from asyncproxy.modules.live.page import page, sized
 from asyncproxy.testing import Lab
 
 HOSTILE = "<script>alert(1)</script>\"'&"
-VOID = {"meta", "!doctype", "link", "input"}
+VOID = {"meta", "!doctype", "link", "input", "wbr"}
 PACKAGE = Path(str(live.__file__)).parent
 STATUS = {"route": [{"path": "/status", "module": "status"}]}
 

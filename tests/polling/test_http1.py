@@ -204,6 +204,29 @@ def test_a_beginning_of_which_no_head_can_come_is_refused_at_once(data: bytes, s
     assert refused.value.status == status
 
 
+LONG = b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * 5000 + b"\r\n"
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"B: c", b"b", b"\x00"]), max_size=6), st.data())
+def test_what_was_found_good_is_not_looked_at_again_and_nothing_is_missed(
+    end: list[bytes], data: st.DataObject
+) -> None:
+    head = LONG + b"".join(end)
+    before = data.draw(st.integers(len(LONG) - 2, len(head)))
+    try:
+        check_beginning(head[:before], 8192, 65536)
+    except ClientError:
+        return
+    try:
+        check_beginning(head, 8192, 65536)
+    except ClientError as why:
+        with pytest.raises(ClientError, match=str(why)):
+            check_beginning(head, 8192, 65536, before)
+    else:
+        check_beginning(head, 8192, 65536, before)
+        check_beginning(LONG[:2000] + b"\n" + head, 8192, 65536, before + 2001)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -15,26 +15,26 @@ from tests.wire.corpus.judging import (
     judge_right_request,
 )
 from tests.wire.proxies import Proxy
-from tests.wire.recording import Origin, at_once, exchange, hello
+from tests.wire.strict_origin import StrictOrigin, at_once, exchange, hello
 
 CLOSE = b"GET /last HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    origin = Origin()
+def origin() -> Iterator[StrictOrigin]:
+    origin = StrictOrigin()
     yield origin
     origin.stop()
 
 
 @pytest.fixture(scope="module")
-def port(origin: Origin, make_proxy: Callable[..., Proxy]) -> int:
+def port(origin: StrictOrigin, make_proxy: Callable[..., Proxy]) -> int:
     rest = f'[upstream.one]\nservers = ["{origin.url}"]\n[[route]]\nmodule = "reverse"\nupstream = "one"\n'
     return make_proxy(rest).port
 
 
 @pytest.fixture(autouse=True)
-def clean(origin: Origin) -> Iterator[None]:
+def clean(origin: StrictOrigin) -> Iterator[None]:
     origin.forget()
     yield
     assert origin.malformed == []
@@ -54,7 +54,7 @@ def test_the_corpus_is_as_large_as_it_is_meant_to_be() -> None:
     assert [size >= least for size, least in zip(sizes, (300, 100, 100, 50), strict=True)] == [True] * 4
 
 
-def test_every_bad_request_is_refused_once_and_its_connection_ends(port: int, origin: Origin) -> None:
+def test_every_bad_request_is_refused_once_and_its_connection_ends(port: int, origin: StrictOrigin) -> None:
     def judge(name: str) -> None:
         case = bad_requests.CASES[name]
         judge_bad_request(case, exchange(port, pieces_of(case.sent + SMUGGLED, name)))
@@ -63,7 +63,7 @@ def test_every_bad_request_is_refused_once_and_its_connection_ends(port: int, or
     assert origin.requests == []
 
 
-def test_a_bad_request_behind_a_good_one_is_refused_all_the_same(port: int, origin: Origin) -> None:
+def test_a_bad_request_behind_a_good_one_is_refused_all_the_same(port: int, origin: StrictOrigin) -> None:
     def judge(name: str) -> None:
         case = bad_requests.CASES[name]
         good = b"GET /good HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -77,7 +77,7 @@ def test_a_bad_request_behind_a_good_one_is_refused_all_the_same(port: int, orig
     assert set(origin.by_target()) == {b"/good"}
 
 
-def test_every_unusual_request_reaches_the_origin_as_it_is_meant(port: int, origin: Origin) -> None:
+def test_every_unusual_request_reaches_the_origin_as_it_is_meant(port: int, origin: StrictOrigin) -> None:
     def judge(name: str) -> None:
         case = right_requests.CASES[name]
         stays = b" HTTP/1.0\r\n" not in case.sent or b"keep-alive" in case.sent
@@ -101,7 +101,7 @@ def asked(number: int, method: bytes) -> bytes:
     return b"%b /reply/%d HTTP/1.1\r\nHost: a.test\r\n\r\n" % (method, number)
 
 
-def test_every_bad_reply_is_a_502_or_cuts_what_has_begun(port: int, origin: Origin) -> None:
+def test_every_bad_reply_is_a_502_or_cuts_what_has_begun(port: int, origin: StrictOrigin) -> None:
     cases = list(bad_replies.CASES.values())
 
     def answer(request: strict.Request) -> tuple[bytes, bool]:
@@ -124,7 +124,7 @@ def test_every_bad_reply_is_a_502_or_cuts_what_has_begun(port: int, origin: Orig
     assert at_once(bad_replies.CASES, judge) == {}
 
 
-def test_every_unusual_reply_reaches_the_client_as_it_is_meant(port: int, origin: Origin) -> None:
+def test_every_unusual_reply_reaches_the_client_as_it_is_meant(port: int, origin: StrictOrigin) -> None:
     cases = list(right_replies.CASES.values())
 
     def answer(request: strict.Request) -> tuple[bytes, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import signal
 import socket
 import threading
@@ -99,8 +100,6 @@ def test_who_trickles_is_dropped_and_others_notice_nothing(proxy: Proxy) -> None
 
 
 def _readable(*sockets: socket.socket, patience: float) -> list[socket.socket]:
-    import select
-
     return select.select(sockets, [], [], patience)[0]
 
 

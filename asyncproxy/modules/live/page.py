@@ -145,7 +145,7 @@ def _row(row: Mapping[str, Any], now: float) -> str:
             "request",
             f"{_code(row['method'] + ' ' + row['path'])} {_small(row['client'], row['id'])}",
         ),
-        ("module", f"{escape(row['module'])} {_small(row['route'])}"),
+        ("module", f"{escape(row['module']).replace(':', ':<wbr>')} {_small(row['route'])}"),
         ("time", _bar(row, now)),
     )
     return f'<tr role="row">{"".join(f"""<td role="cell" class="{kind}">{html}</td>""" for kind, html in cells)}</tr>'

@@ -1,6 +1,6 @@
 // The table of parked requests: a hundred rows of it in the document, whatever there is in all.
 
-import { brief, code, counted, drawn, element, lasting, say } from "./words.js";
+import { brief, code, counted, drawn, element, lasting, named, say } from "./words.js";
 
 export const PAGE = 100;
 const ACTIONS = { resume: "Resume", extend: "Extend", cancel: "Cancel" };
@@ -111,7 +111,7 @@ export class Rows {
       cell("waits", row.waiting_for),
       until,
       cell("request", code(`${row.method} ${row.path}`), " ", small(row.client, row.id)),
-      cell("module", row.module, " ", small(row.route)),
+      cell("module", ...named(row.module), " ", small(row.route)),
       cell("time", bar),
       cell("actions operate", ...this.buttons(row)));
     return { row, line, passed, until, bar, parts };

@@ -39,6 +39,9 @@ export function drawn(name, attributes = {}, ...children) {
   return made;
 }
 
+// A name that may go on in another line behind its colon.
+export const named = (text) => text.split(/(?<=:)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
+
 export const code = (text) => (text ? element("code", {}, text) : "");
 
 // A write that changes nothing still costs a layout.

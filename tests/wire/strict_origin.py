@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tests import strict
-from tests.wire.peers import PATIENCE, free_port
+from tests.wire.peers import Client, free_port
 
 Answer = Callable[[strict.Request], tuple[bytes, bool]]
 CLIENTS = 12
@@ -21,7 +21,7 @@ def hello(_request: strict.Request) -> tuple[bytes, bool]:
     return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", False
 
 
-class Origin:
+class StrictOrigin:
     """A server on a port of its own.
 
     It reads with `tests.strict`, keeps what it cannot read in `malformed`, and answers by `answer`, which also says
@@ -98,16 +98,11 @@ class Origin:
 
 def exchange(port: int, pieces: Iterable[bytes]) -> bytes:
     """What a client that sends `pieces` gets until its connection is ended by the proxy."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        received = bytearray()
+    with Client(port) as client:
         with contextlib.suppress(ConnectionError):  # it is refused while it is still being sent
             for piece in pieces:
-                sock.sendall(piece)
-        with contextlib.suppress(ConnectionError):
-            while data := sock.recv(65536):
-                received += data
-        return bytes(received)
+                client.send(piece)
+        return client.rest()
 
 
 def at_once(names: Iterable[str], judge: Callable[[str], None]) -> dict[str, str]:
