@@ -129,13 +129,6 @@ class UpstreamError(ProxyError):
         return f"{super().__str__()} ({self.why}{', ' + self.server if self.server else ''})"
 
 
-class NoDescriptor(UpstreamError):
-    """A forward failed because the process has no file descriptor left: no fault of its upstream's."""
-
-    def __init__(self, server: str) -> None:
-        super().__init__("full", "no file descriptor is left for a connection to the upstream", server)
-
-
 def status_and_words(error: BaseException) -> tuple[int, str]:
     """The status of `error` and what its client may read; anything not ours is a bare 500."""
     if not isinstance(error, ProxyError):

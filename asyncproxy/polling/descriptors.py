@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from asyncproxy.boundaries import Clock, DelayedCall
-from asyncproxy.exchange.errors import NoDescriptor
+from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.polling.gate import Gate
 
 try:
@@ -92,6 +92,13 @@ class Ceiling:
 
     def __repr__(self) -> str:
         return f"<Ceiling over {self.gate!r}>"
+
+
+class NoDescriptor(UpstreamError):
+    """A forward failed because the process has no file descriptor left: no fault of its upstream's."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__("full", "no file descriptor is left for a connection to the upstream", server)
 
 
 def is_shortage(error: BaseException) -> bool:

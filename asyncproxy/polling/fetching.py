@@ -13,11 +13,11 @@ from twisted.web.http_headers import Headers as TwistedHeaders
 from twisted.web.iweb import IAgent
 from zope.interface import directlyProvides, providedBy
 
-from asyncproxy.exchange.errors import NoDescriptor, UpstreamError
+from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.headers import Headers
 from asyncproxy.exchange.responses import Fetched
 from asyncproxy.exchange.waits import Fetch
-from asyncproxy.polling.descriptors import EXHAUSTED
+from asyncproxy.polling.descriptors import EXHAUSTED, NoDescriptor
 
 KEPT_A_HOST: Final = 16
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet import error as connect_errors
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
-from asyncproxy.exchange.errors import NoDescriptor, UpstreamError
-from asyncproxy.polling.descriptors import EXHAUSTED
+from asyncproxy.exchange.errors import UpstreamError
+from asyncproxy.polling.descriptors import EXHAUSTED, NoDescriptor
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.upstream_connection import UpstreamConnection
 
