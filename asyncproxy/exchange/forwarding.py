@@ -181,6 +181,13 @@ def without_length(block: bytes) -> bytes:
     return _LENGTH.sub(b"", block)
 
 
+def without_body(status: int, block: bytes) -> bytes:
+    """`block` of a response whose status, or whose request, has no body (RFC 9110 sections 8.6 and 15.3.6)."""
+    if status == 204:
+        return without_length(block)
+    return without_length(block) + b"\r\nContent-Length: 0" if status == 205 else block
+
+
 def restate_length(fields: Fields, length: int) -> None:
     """Have Content-Length say `length` as we would: others read ``010`` as eight, and stumble over a tab before it."""
     if _LENGTH_AS_OURS.search(fields.passed) is not None:
