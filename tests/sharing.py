@@ -13,7 +13,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 REACTOR = re.compile(r"(?<=[\[-])(uvloop|epoll|select|asyncio)(?=[\]-])")
-WHOLE_PROGRAMS = {"wire", "test_docs.py"}
+LONG = {"wire", "test_docs.py", "test_every_order.py", "test_interleavings.py", "test_fuzz.py"}
+"""Folders and files that take long: those that run whole programs, and those that play thousands of orders."""
 
 
 def part(nodeid: str) -> str:
@@ -35,5 +36,5 @@ class Parts(LoadScopeScheduling):
 
 
 def longest_first(items: list[pytest.Item]) -> None:
-    """Tests that run whole programs to the front; otherwise the order stays."""
-    items.sort(key=lambda item: not WHOLE_PROGRAMS & set(item.path.parts))
+    """What takes long to the front; otherwise the order stays."""
+    items.sort(key=lambda item: not LONG & set(item.path.parts))

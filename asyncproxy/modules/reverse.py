@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -13,6 +14,7 @@ from asyncproxy.exchange.routing import normal_path
 from asyncproxy.exchange.waits import Forward, MappedForward
 
 _UNQUOTED: Final = "/:@!$&'()*+,;=~"
+_DOTS: Final = re.compile(rb"(?:/|%2[fF])(?:\.|%2[eE]){1,2}(?:/|%2[fF]|\Z)")
 
 
 class Reverse(Module):
@@ -53,8 +55,10 @@ class Reverse(Module):
     def _stripped(self, request: Request) -> bytes:
         prefix = request.route.path.encode()
         target = origin_form(request.target)
-        if not target.startswith(prefix):  # the client has written it in another way, with %6f for an o perhaps
-            path, question, query = target.partition(b"?")
+        path, question, query = target.partition(b"?")
+        # The client may have written it in another way, with %6f for an o perhaps; and a path that climbs back into the
+        # prefix would climb elsewhere without it.
+        if not target.startswith(prefix) or _DOTS.search(path):
             target = quote(normal_path(path), safe=_UNQUOTED).encode() + question + query
         rest = target.removeprefix(prefix)
         return rest if rest.startswith(b"/") else b"/" + rest

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import reason_phrase
-from asyncproxy.exchange.forwarding import make_block, without_length
+from asyncproxy.exchange.forwarding import make_block, without_body
 from asyncproxy.exchange.framing import LAST_CHUNK, chunk, last_chunk
 from asyncproxy.exchange.headers import RawHeaders
 from asyncproxy.exchange.messages import Request
@@ -76,7 +76,7 @@ class Answering(Due):
         if status in _BODILESS or request.method == "HEAD":
             body = b""
             if status != 304:
-                block = _without_body(status, block)
+                block = without_body(status, block)
         self._chunked = False
         self.status = status
         self.sent = len(body)
@@ -184,10 +184,3 @@ class Answering(Due):
     def _closing(self) -> None:
         """Nothing more is read."""
         raise AssertionError("a subclass reads requests")
-
-
-def _without_body(status: int, block: bytes) -> bytes:
-    """`block` of a response whose status, or whose request, has no body (RFC 9110 sections 8.6 and 15.3.6)."""
-    if status == 204:
-        return without_length(block)
-    return without_length(block) + b"\r\nContent-Length: 0" if status == 205 else block

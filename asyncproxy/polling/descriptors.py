@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from asyncproxy.boundaries import Clock, DelayedCall
+from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.polling.gate import Gate
 
 try:
@@ -91,6 +92,18 @@ class Ceiling:
 
     def __repr__(self) -> str:
         return f"<Ceiling over {self.gate!r}>"
+
+
+class NoDescriptor(UpstreamError):
+    """A forward failed because the process has no file descriptor left: no fault of its upstream's."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__("full", "no file descriptor is left for a connection to the upstream", server)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether `error` says that no descriptor was left, in a module's own code or on the way to an upstream."""
+    return isinstance(error, NoDescriptor) or (isinstance(error, OSError) and error.errno in EXHAUSTED)
 
 
 def in_use() -> tuple[int, float]:

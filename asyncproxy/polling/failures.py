@@ -11,6 +11,7 @@ from twisted.python.reflect import safe_str
 import twisted
 from asyncproxy.exchange.errors import Cancelled, ClientError, ClientGone, Overloaded, ProxyError
 from asyncproxy.exchange.flags import flag_of
+from asyncproxy.polling.descriptors import is_shortage
 
 if TYPE_CHECKING:
     from asyncproxy.polling.flow import Exchange
@@ -34,24 +35,29 @@ def blame(exchange: Exchange, error: BaseException) -> None:
 
 def log_failure(exchange: Exchange, error: BaseException) -> None:
     """Log `error` once, with module, file and line; what clients do to themselves is not worth a
-    line, and what operators do has one.
+    line, and what operators do has one. While no descriptor is left each request may fail for it: that has a line a
+    second at most.
 
     Words only go into the event: it may be kept, and a traceback would keep the exchange.
     """
+    more = exchange.flow.lines.tell() if is_shortage(error) else ""
+    if more is None:
+        return
     if isinstance(error, ProxyError):
         error.__traceback__ = None  # nobody reads it; its frames hold the error, and the exchange with it
     if isinstance(error, (Cancelled, ClientGone, Overloaded)) or (isinstance(error, ClientError) and error.detail):
         return  # limits that clients reach have their own lines, by `Reached`
     who = exchange.title()
     if isinstance(error, ProxyError):
-        _log.warn("{who}: {kind}: {error}", who=who, kind=type(error).__name__, error=words_of(error))
+        _log.warn("{who}: {kind}: {error}{more}", who=who, kind=type(error).__name__, error=words_of(error), more=more)
     else:
         _log.error(
-            "{who}: {kind}: {error}{where}",
+            "{who}: {kind}: {error}{where}{more}",
             who=who,
             kind=type(error).__name__,
             error=words_of(error),
             where=origin(error),
+            more=more,
         )
 
 

@@ -17,6 +17,7 @@ from asyncproxy.exchange.errors import UpstreamError
 from asyncproxy.exchange.headers import Headers
 from asyncproxy.exchange.responses import Fetched
 from asyncproxy.exchange.waits import Fetch
+from asyncproxy.polling.descriptors import EXHAUSTED, NoDescriptor
 
 KEPT_A_HOST: Final = 16
 
@@ -88,6 +89,8 @@ def _in_our_words(error: Exception, fetch: Fetch) -> UpstreamError:
         return UpstreamError("timeout:total", words, fetch.url)
     if isinstance(error, connect_errors.DNSLookupError):
         return UpstreamError("unresolved", "the fetched server's name has no address", fetch.url)
+    if getattr(error, "osError", None) in EXHAUSTED:
+        return NoDescriptor(fetch.url)
     if isinstance(error, connect_errors.ConnectError):
         return UpstreamError("refused", "the fetched server refused the connection", fetch.url)
     if isinstance(error, (connect_errors.ConnectionDone, connect_errors.ConnectionLost)):

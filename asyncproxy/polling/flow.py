@@ -45,6 +45,7 @@ from asyncproxy.polling.giving_up import GRACE, LastDeadline
 from asyncproxy.polling.long_waits import LongWait, keep_alive
 from asyncproxy.polling.parking import Parked, ParkingLot, Wake
 from asyncproxy.polling.responding import Piecewise, relay_whole, respond
+from asyncproxy.polling.seldom import Seldom
 from asyncproxy.polling.signature import Signature
 from asyncproxy.polling.spooling import Spool
 from asyncproxy.polling.steps import FirstCall, ParkStep, RouteDeadline
@@ -163,7 +164,6 @@ class Exchange(Turning):
             and value.own_body is None
             and 199 < value.status < 600
         ):
-            self.started = True
             relay_whole(self, value)
         elif isinstance(value, Response):
             self.answer(value)
@@ -362,6 +362,7 @@ class Flow:
         self.exchanges: set[Exchange] = set()
         self.clean_ups: set[CallTurn] = set()  # turns, queued or running, of exchanges that are over
         self.error_pages = ErrorPages()
+        self.lines = Seldom(self.seconds)
         self.served = 0
         self.numbers = 0
         """The number of the latest request; with `prefix` it makes an id that no other request has."""

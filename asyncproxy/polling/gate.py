@@ -12,12 +12,11 @@ from typing import Any, Final, Protocol
 from twisted.logger import Logger
 
 from asyncproxy.boundaries import Clock, DelayedCall
+from asyncproxy.polling.seldom import Seldom
 
 _log = Logger()
 RETRY: Final = 0.1
 """Seconds until ports that could not go on are tried again."""
-SAY: Final = 1.0
-"""Seconds between two lines in the log."""
 
 
 class Port(Protocol):
@@ -40,7 +39,7 @@ class Gate:
         """Why it is shut."""
         self.pauses = 0
         self._timer: DelayedCall | None = None
-        self._said = -SAY
+        self.lines = Seldom(clock.seconds)
 
     @property
     def paused(self) -> bool:
@@ -84,9 +83,7 @@ class Gate:
             port.stopReading()
 
     def _say(self, words: str) -> None:
-        now = self._clock.seconds()
-        if now - self._said >= SAY:
-            self._said = now
+        if self.lines.may():
             _log.warn("{words}", words=words)
 
     def stop(self) -> None:

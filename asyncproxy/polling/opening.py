@@ -12,7 +12,7 @@ from twisted.internet import error as connect_errors
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from asyncproxy.exchange.errors import UpstreamError
-from asyncproxy.polling.descriptors import EXHAUSTED
+from asyncproxy.polling.descriptors import EXHAUSTED, NoDescriptor
 from asyncproxy.polling.upstream import Forwarding
 from asyncproxy.polling.upstream_connection import UpstreamConnection
 
@@ -78,8 +78,7 @@ class Opening:
             words = f"no connection to the upstream within {seconds:g} s"
             self._give_up(UpstreamError("timeout:connect", words, str(self._pool)))
         elif getattr(reason.value, "osError", None) in EXHAUSTED:
-            words = "no file descriptor is left for a connection to the upstream"
-            self._give_up(UpstreamError("full", words, str(self._pool)))
+            self._give_up(NoDescriptor(str(self._pool)))
         else:
             self._give_up(UpstreamError("refused", "the upstream refused the connection", str(self._pool)))
 

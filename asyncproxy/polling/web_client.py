@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from asyncproxy.boundaries import Producer
 from asyncproxy.exchange.errors import ClientError, reason_phrase
-from asyncproxy.exchange.forwarding import make_block, split_block, without_length
+from asyncproxy.exchange.forwarding import make_block, split_block, without_body
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.peers import Peer
 from asyncproxy.exchange.trailers import Trailers
@@ -66,8 +66,10 @@ class WebClient:
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Send a whole response."""
+        if status in (204, 205, 304):
+            body = b""
         self._head(status, block)
-        self.sent = 0 if status in (204, 304) or self.web.method == b"HEAD" else len(body)
+        self.sent = 0 if self.web.method == b"HEAD" else len(body)
         self.web.write(body)
         self._done()
 
@@ -87,7 +89,7 @@ class WebClient:
         web.setResponseCode(status, reason_phrase(status).encode())
         web.defaultContentType = None
         fields: dict[bytes, list[bytes]] = {}
-        for name, value in split_block(without_length(block) if status == 204 else block):
+        for name, value in split_block(without_body(status, block)):
             fields.setdefault(name.lower(), []).append(value)
         for name, values in fields.items():
             web.responseHeaders.setRawHeaders(name, values)

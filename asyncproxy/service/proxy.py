@@ -146,6 +146,7 @@ class Proxy(Operated):
         self.onlookers = Onlookers(self.flow, Seats(self.workers).rows, self.watchdog.shown)
         self.hooks = Hooks(self.flow)
         self.entrance = Entrance(clock, self.settings.limits)
+        self.flow.lines = self.admin_flow.lines = self.entrance.gate.lines
         self._retiring = Retiring(clock, self.flow, self.hooks)
         self._reloads = DeferredLock()
 

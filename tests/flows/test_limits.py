@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
-from twisted.logger import capturedLogs, formatEvent
+from twisted.internet.error import ConnectError
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 
 from asyncproxy import Module, Request, Response
 from asyncproxy.configuration import load
@@ -572,3 +575,32 @@ def test_without_a_time_out_a_server_may_take_its_time() -> None:
     house.advance(1000)
     assert client.status is None
     assert house.deadlines.statistics()["standing"] <= 1
+
+
+class NoneLeft(Module):
+    """Opens a file of its own."""
+
+    def handle(self, _request: Request) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("module", ["reverse", NoneLeft])
+def test_requests_that_fail_for_want_of_a_descriptor_have_a_line_a_second(module: Any) -> None:
+    house = House(module if module == "reverse" else module())
+    house.network.mode = "hang"
+
+    def fail(count: int) -> None:
+        clients = [house.get() for _ in range(count)]
+        for upstream in house.network.asked:
+            if upstream.pending:
+                upstream.factory.clientConnectionFailed(upstream, Failure(ConnectError(errno.EMFILE)))
+        house.settle()
+        assert [client.status for client in clients] == [503 if module == "reverse" else 500] * count
+
+    with capturedLogs() as logged:
+        fail(4)
+        house.advance(1)
+        fail(1)
+    lines = [formatEvent(event) for event in logged if event["log_level"] >= LogLevel.warn]
+    assert [line.endswith(", and 3 more") for line in lines] == [False, True]
+    assert all("GET /" in line for line in lines)

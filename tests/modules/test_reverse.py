@@ -33,6 +33,11 @@ def test_it_needs_no_worker() -> None:
         (b"/api/", b"/"),
         (b"/%61pi/x?q", b"/x?q"),
         (b"http://lab.test/api/x?q", b"/x?q"),
+        (b"/api/../api/x?q", b"/x?q"),
+        (b"/api/%2e%2E/api/x?a/../b", b"/x?a/../b"),
+        (b"/api/a%2f..%2F..%2fapi/x", b"/x"),
+        (b"/api/./x/.", b"/x/"),
+        (b"/api/.a/..b%2fc/...", b"/.a/..b%2fc/..."),
     ],
 )
 def test_strip_prefix_takes_the_route_s_path_off_however_it_is_written(target: bytes, asked: bytes) -> None:

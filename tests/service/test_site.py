@@ -222,7 +222,7 @@ def test_a_response_goes_out_as_it_is(in_site: Callable[..., InSite]) -> None:
     assert connection.body == b"tea"
 
 
-@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("status", [204, 205, 304])
 def test_a_status_without_a_body_has_none(status: int, in_site: Callable[..., InSite]) -> None:
     class Bodiless(Module):
         def handle(self, _request: Request) -> Response:
@@ -230,6 +230,22 @@ def test_a_status_without_a_body_has_none(status: int, in_site: Callable[..., In
 
     connection = in_site(Bodiless()).send(GET + GET)
     assert len(connection.answers) == 2
+    assert connection.body == b""
+    assert (b"Content-Length: 0" in connection.head) == (status == 205)
+
+
+@pytest.mark.parametrize("pieces", [(b"ab",), (b"a", b"b")])
+def test_a_205_of_an_upstream_s_has_no_body_and_tells_no_length(
+    pieces: tuple[bytes, ...], in_site: Callable[..., InSite]
+) -> None:
+    site = in_site(Passes())
+    connection = site.send(GET)
+    site.house.upstream().answer(b"HTTP/1.1 205 Reset\r\nContent-Length: 2\r\n\r\n" + pieces[0])
+    site.house.settle()
+    for piece in pieces[1:]:
+        site.house.upstream().answer(piece)
+        site.house.settle()
+    assert b"Content-Length: 0" in connection.head
     assert connection.body == b""
 
 

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,25 @@ def narrow(make_proxy: Callable[..., Proxy], peers: Peers) -> Iterator[Proxy]:
     resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
     yield proxy
     peers.one.reset()
+
+
+def test_requests_that_fail_for_want_of_one_have_a_line_a_second(narrow: Proxy, peers: Peers) -> None:
+    release = threading.Event()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(narrow.client()) for _ in range(60)]
+        assert {client.get("/").status for client in clients} == {200}
+        peers.one.script = lambda call: (release.wait(30), hello(call))[1]
+        used = len(list(Path(f"/proc/{narrow.process.pid}/fd").iterdir()))
+        resource.prlimit(narrow.process.pid, resource.RLIMIT_NOFILE, (used + 3, LIMIT))
+        for client in clients:
+            client.send(request("GET", "/"))
+        until(lambda: "no file descriptor is left" in narrow.log, "it says so")
+        release.set()
+        refused = [client.reply().status for client in clients].count(503)
+        resource.prlimit(narrow.process.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+    lines = [line for line in narrow.log.splitlines() if "descriptor" in line]
+    assert refused > 5 * len(lines), narrow.log
+    narrow.idle()
 
 
 def test_accepting_pauses_and_goes_on_when_descriptors_are_free(narrow: Proxy, peers: Peers) -> None:

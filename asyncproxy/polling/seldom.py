@@ -1,0 +1,37 @@
+"""Lines for the log that a crowd would fill it with: one in a second at most. Polling thread only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+SAY: Final = 1.0
+"""Seconds between two lines."""
+
+
+class Seldom:
+    """Says whether a line may be written now; who may not counts itself, and the next line tells of it."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._said = -SAY
+        self._kept_back = 0
+
+    def may(self) -> bool:
+        """Whether a line may be written now; if so, it is to be."""
+        now = self._seconds()
+        if now - self._said < SAY:
+            return False
+        self._said = now
+        return True
+
+    def tell(self) -> str | None:
+        """What to add to a line that may be written now, as ``, and 3 more``; None if it is to be kept back."""
+        if not self.may():
+            self._kept_back += 1
+            return None
+        more, self._kept_back = self._kept_back, 0
+        return f", and {more} more" if more else ""
+
+    def __repr__(self) -> str:
+        return f"<Seldom, {self._kept_back} lines kept back>"
