@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from asyncproxy.boundaries import Binding, Client, Surroundings, Workers
 from asyncproxy.exchange.error_pages import ErrorPages
-from asyncproxy.exchange.errors import ClientGone, ModuleError, ParkTimeout, ProxyError, status_and_words
+from asyncproxy.exchange.errors import ClientGone, ModuleError, ProxyError, status_and_words
 from asyncproxy.exchange.identity import RequestIds
 from asyncproxy.exchange.lifecycle import (
     ANSWERED,
@@ -241,10 +241,6 @@ class Exchange(Turning):
             blame(self, error)
             self.interrupt(error)
 
-    def late(self, seconds: float) -> None:
-        """The route's time, `seconds` of it, is up."""
-        self.call_off(ParkTimeout(f"the request was not answered within {seconds:g} s", "route.timeout"))
-
     def call_off(self, error: ProxyError) -> None:
         """There will be no answer, or no more of it: the module hears `error`, then the client if nothing is out."""
         if self.stage == ENDED or self.gone:
@@ -305,7 +301,7 @@ class Exchange(Turning):
             flow.books.finished(self)
 
     def limit(self, seconds: float) -> None:
-        """Be `late` in `seconds`."""
+        """Be called off in `seconds`, the route's time."""
         self._limit(RouteDeadline(self, seconds), seconds)
 
     def _limit(self, deadline: Due, seconds: float) -> None:

@@ -127,7 +127,8 @@ class RouteDeadline(Due):
 
     def expired(self) -> None:
         """Time is up."""
-        self._exchange.late(self.seconds)
+        words = f"the request was not answered within {self.seconds:g} s"
+        self._exchange.call_off(ParkTimeout(words, "route.timeout"))
 
 
 def afterwards(exchange: Exchange, call: Callable[..., Any], *args: Any) -> None:
