@@ -27,6 +27,7 @@ _NOTED: Final = re.compile(
 )
 _ENDS_HERE: Final = re.compile(rf"(?i:\r\n(?=[{_FIRST_LETTERS}])(?:{'|'.join(HOP_BY_HOP)}):)[^\r]*".encode())
 _LENGTH: Final = re.compile(rb"(?i:\r\ncontent-length:)[^\r]*")
+_LENGTH_AS_OURS: Final = re.compile(rb"\r\nContent-Length: (?:0|[1-9][0-9]*)(?=\r\n|\Z)")
 
 TAKES_TRAILERS: Final = b"\r\nTE: trailers\r\nConnection: TE"
 """What tells the next hop that trailers are welcome, as its sender has told us (RFC 9110 section 10.1.4)."""
@@ -188,7 +189,9 @@ def without_body(status: int, block: bytes) -> bytes:
 
 
 def restate_length(fields: Fields, length: int) -> None:
-    """Have Content-Length say `length` in as few digits as there are: others read ``010`` as eight."""
+    """Have Content-Length say `length` as we would: others read ``010`` as eight, and stumble over a tab before it."""
+    if _LENGTH_AS_OURS.search(fields.passed) is not None:
+        return
     fields.length_value = b"%d" % length
     fields.passed = _LENGTH.sub(b"\r\nContent-Length: " + fields.length_value, fields.passed)
 

@@ -8,13 +8,17 @@ is one of them at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from asyncproxy.boundaries import Sink, Source
 from asyncproxy.exchange.trailers import Trailers
 
 HIGH_WATER = 64 * 1024
 """Bytes kept for a sink that is not there yet before the source is paused."""
+
+MANY: Final = 64
+SMALL: Final = 512
+"""More pieces than `MANY`, of less than so many bytes on average, are kept as one."""
 
 Reader = Callable[[bytes, Exception | None], None]
 
@@ -70,8 +74,8 @@ class BodyStream:
         if self._sink is not None:
             self._sink.piece(data)
             return
-        self._kept.append(data)
         self._size += len(data)
+        keep(self._kept, data, self._size)
         if self._reader is not None and not self._reader_wants_all:
             self._serve_reader()
         elif self._size > self.limit and not self._reader_wants_all:
@@ -200,6 +204,16 @@ class BodyStream:
             "ended" if self.ended else f"cut: {self.error}" if self.error else "paused" if self._paused else "flowing"
         )
         return f"<BodyStream {state}, {self._size} bytes kept>"
+
+
+def keep(pieces: list[bytes], piece: bytes, size: int) -> None:
+    """Add `piece` to `pieces`, which come to `size` bytes with it; many small ones are made one.
+
+    A piece of two bytes takes forty of memory, and who sends a body decides in what pieces it comes.
+    """
+    pieces.append(piece)
+    if len(pieces) > MANY and len(pieces) * SMALL > size:
+        pieces[:] = (b"".join(pieces),)
 
 
 def body_stream(message: Any) -> BodyStream:

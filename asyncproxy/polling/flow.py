@@ -164,7 +164,6 @@ class Exchange(Turning):
             and value.own_body is None
             and 199 < value.status < 600
         ):
-            self.started = True
             relay_whole(self, value)
         elif isinstance(value, Response):
             self.answer(value)

@@ -283,10 +283,8 @@ def _request_length(request: Request) -> int | None:
 
 
 def _length_told(message: Request | Reply) -> int:
-    told = message.length_value
-    length = int(told)
-    if told[0] == _ZERO and len(told) > 1:
-        restate_length(message, length)
+    length = int(message.length_value)
+    restate_length(message, length)
     return length
 
 

@@ -73,6 +73,7 @@ def _answer(exchange: Exchange, status: int, block: bytes, body: bytes) -> None:
 
 def relay_whole(exchange: Exchange, reply: Reply) -> None:
     """Pass a reply on that came in one piece; the exchange goes from PARKED to its end in one step."""
+    exchange.started = True
     if reply.own_headers is not None:
         block = _block(exchange, reply)
     else:

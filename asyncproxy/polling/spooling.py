@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from asyncproxy.exchange.trailers import Trailers
-from asyncproxy.polling.bodies import BodyStream, body_stream
+from asyncproxy.polling.bodies import BodyStream, body_stream, keep
 from asyncproxy.working.turns import CallTurn
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Spool:
 
     def piece(self, data: bytes) -> None:
         """A piece of the body."""
-        self._pieces.append(data)
         self._size += len(data)
+        keep(self._pieces, data, self._size)
         if self._size > self._in_memory and not self._writing:
             self._write()
 

@@ -86,7 +86,7 @@ class Forwarding(Parked, Due):
         self.expecting = False
         """Whether the upstream is to say if it wants the body, and client and body wait for that."""
         self._retried = False
-        self._kept: list[bytes] | None = None
+        self._kept: bytearray | None = None
 
     @property
     def request(self) -> Request:
@@ -206,19 +206,19 @@ class Forwarding(Parked, Due):
         else:
             self.body = body_stream(self.request)
             if connection.served and self.request.method in IDEMPOTENT:
-                self._kept = []
+                self._kept = bytearray()
         self.body.attach(self, ask=not self.expecting)
         if self.expecting:
             connection.await_go_ahead()
 
-    def _send_kept(self, connection: UpstreamConnection, kept: list[bytes]) -> None:
+    def _send_kept(self, connection: UpstreamConnection, kept: bytearray) -> None:
         """What was sent before goes out again; what is still to come follows it."""
         self._kept = None
         if self.expecting:
             connection.await_go_ahead()
         self.resume_body()
-        for data in kept:
-            connection.write(data)
+        if kept:
+            connection.write(bytes(kept))
         if self.body is not None and self.body.ended:
             self.sent = True
             connection.await_reply()
@@ -247,8 +247,8 @@ class Forwarding(Parked, Due):
 
     def _write(self, data: bytes) -> None:
         if self._kept is not None:
-            self._kept.append(data)
-            if self.connection is not None and sum(map(len, self._kept)) > HIGH_WATER:
+            self._kept += data
+            if self.connection is not None and len(self._kept) > HIGH_WATER:
                 self._kept = None
         if self.connection is not None:
             self.connection.write(data)

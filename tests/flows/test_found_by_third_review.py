@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
-from asyncproxy import Headers, Module, Response
+from asyncproxy import Headers, Module, Response, sleep
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.networks import Networks
 from asyncproxy.exchange.peers import Trust
@@ -121,6 +122,35 @@ def test_a_long_head_that_comes_byte_by_byte_is_refused_at_its_first_fault(fault
         assert client.status is None
         client.send(wire[at : at + 1])
     assert client.status == 400
+
+
+class Later(Module):
+    async def handle(self, request: Request) -> Any:
+        await sleep(1)
+        return Response.text(str(len(await request.read())))
+
+
+class Whole(Module):
+    def handle(self, request: Request) -> Any:
+        return Response.text(str(len(request.data)))
+
+
+@pytest.mark.parametrize("module", [Later(), Whole()])
+def test_a_body_in_pieces_of_a_byte_takes_no_more_memory_than_its_size(module: Module) -> None:
+    house = House(module)
+    client = house.connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20002\r\n\r\na")
+    house.settle()
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            client.send(b"%02d" % (number % 97))
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+    client.send(b"a")
+    house.advance(1)
+    assert client.body == b"20002"
 
 
 class Bare(Module):

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncproxy.polling.bodies import HIGH_WATER, BodyStream
+from asyncproxy.polling.bodies import HIGH_WATER, MANY, SMALL, BodyStream, keep
 
 
 class Source:
@@ -169,3 +169,21 @@ def test_a_sink_that_holds_back_what_was_kept_for_it_is_not_sent_more() -> None:
     assert source.said[-1] == "pause"
     stream.resume()
     assert source.said[-1] == "resume"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3) | st.binary(min_size=SMALL, max_size=SMALL + 9), max_size=300))
+def test_small_pieces_are_kept_as_few_and_nothing_of_them_is_lost(came: list[bytes]) -> None:
+    pieces: list[bytes] = []
+    size = 0
+    for piece in came:
+        size += len(piece)
+        keep(pieces, piece, size)
+        assert len(pieces) <= MANY + size / SMALL
+    assert b"".join(pieces) == b"".join(came)
+
+
+def test_pieces_as_they_usually_come_are_not_copied() -> None:
+    pieces: list[bytes] = []
+    for number in range(1, 200):
+        keep(pieces, b"x" * 1024, number * 1024)
+    assert len(pieces) == 199

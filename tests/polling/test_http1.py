@@ -152,6 +152,11 @@ def test_a_length_goes_on_in_as_few_digits_as_there_are(others: bytes) -> None:
     assert reply.passed.endswith(b"\r\nContent-Length: 10")
 
 
+@pytest.mark.parametrize("field", [b"Content-Length:\t10", b"content-length:10", b"CONTENT-LENGTH: 10 \t"])
+def test_a_length_goes_on_as_we_write_it(field: bytes) -> None:
+    assert parse_request(req(fields=HOST + field + b"\r\n")).passed.endswith(b"\r\nContent-Length: 10")
+
+
 def test_trace_takes_no_body() -> None:
     assert parse_request(req(b"TRACE / HTTP/1.1", HOST + b"Content-Length: 0\r\n")).length == 0
     for framing in (b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"):

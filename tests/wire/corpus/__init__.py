@@ -98,6 +98,23 @@ BAD_EXTENSIONS = (
     ),
     *(b";a=\x00", b";a\x01", b";a=\x7f", b";(a)", b";a=b,c", b";\xe9", b';a="\x0b"', b" a", b",a=b", b";" + b"x" * 300),
 )
+_TEN = b"0123456789"
+CHUNKINGS = {
+    "none": (b"0\r\n\r\n", b""),
+    "zeros": (b"0000\r\n\r\n", b""),
+    "upper case": (b"A\r\n" + _TEN + b"\r\n0\r\n\r\n", _TEN),
+    "lower case": (b"a\r\n" + _TEN + b"\r\n0\r\n\r\n", _TEN),
+    "zeros before": (b"000a\r\n" + _TEN + b"\r\n0\r\n\r\n", _TEN),
+    "single bytes": (b"".join(b"1\r\n%c\r\n" % byte for byte in _TEN) + b"0\r\n\r\n", _TEN),
+    "line ends as data": (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
+    "framing as data": (b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
+    "an extension": (b"3;a=b\r\nabc\r\n0;c\r\n\r\n", b"abc"),
+    "a quoted extension": (b'3;a="b;\\"c\t"\r\nabc\r\n0\r\n\r\n', b"abc"),
+    "several extensions": (b"3;a;b=c;d\r\nabc\r\n0\r\n\r\n", b"abc"),
+    "bad white space": (b"3 ;\ta = b\r\nabc\r\n0\r\n\r\n", b"abc"),
+    "a trailer of no use": (b"3\r\nabc\r\n0\r\nContent-Type: text/html\r\n\r\n", b"abc"),
+}
+"""Bodies in chunks that are right, and what they come to."""
 NOT_TRAILERS = (
     *(b"Transfer-Encoding: chunked", b"transfer_encoding: chunked", b"Content-Length: 3", b"Content_Length: 3"),
     *(b"CONTENT-LENGTH:0", b"Host: evil.test", b"Connection: keep-alive", b"Keep-Alive: 1", b"TE: trailers"),

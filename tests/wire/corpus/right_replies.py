@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.wire.corpus import TCHARS, RightReply, made, shown
+from tests.wire.corpus import CHUNKINGS, TCHARS, RightReply, made, shown
 
 Made = Iterator[tuple[str, RightReply]]
 LENGTH = b"Content-Length: 3\r\n"
@@ -117,17 +117,7 @@ def length() -> Made:
 
 
 def chunks() -> Made:
-    ten = b"0123456789"
-    for name, wire, body in (
-        ("none", b"0\r\n\r\n", b""),
-        ("zeros", b"000\r\n\r\n", b""),
-        ("upper case", b"A\r\n" + ten + b"\r\n0\r\n\r\n", ten),
-        ("zeros before", b"000a\r\n" + ten + b"\r\n0\r\n\r\n", ten),
-        ("single bytes", b"".join(b"1\r\n%c\r\n" % byte for byte in ten) + b"0\r\n\r\n", ten),
-        ("framing as data", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
-        ("extensions", b'3 ; a=b;c="d;\\"e"\r\nabc\r\n0;f\r\n\r\n', b"abc"),
-        ("a trailer of no use", b"3\r\nabc\r\n0\r\nExpires: 0\r\n\r\n", b"abc"),
-    ):
+    for name, (wire, body) in CHUNKINGS.items():
         yield name, RightReply(reply(fields=CHUNKED, body=wire), body=body)
     for value in (b"Chunked", b"CHUNKED", b"\tchunked "):
         sent = reply(fields=b"transfer-ENCODING:" + value + b"\r\n", body=b"3\r\nabc\r\n0\r\n\r\n")

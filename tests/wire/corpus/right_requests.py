@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asyncproxy.polling.http1 import METHODS
-from tests.wire.corpus import SMUGGLED, TCHARS, RightRequest, made, shown, slug
+from tests.wire.corpus import CHUNKINGS, SMUGGLED, TCHARS, RightRequest, made, shown, slug
 
 HOST = b"Host: a.test\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -255,22 +255,7 @@ def coding() -> Made:
 
 
 def chunks() -> Made:
-    ten = b"0123456789"
-    for name, wire, body in (
-        ("none", b"0\r\n\r\n", b""),
-        ("zeros", b"0000\r\n\r\n", b""),
-        ("upper case", b"A\r\n" + ten + b"\r\n0\r\n\r\n", ten),
-        ("lower case", b"a\r\n" + ten + b"\r\n0\r\n\r\n", ten),
-        ("zeros before", b"000a\r\n" + ten + b"\r\n0\r\n\r\n", ten),
-        ("single bytes", b"".join(b"1\r\n%c\r\n" % byte for byte in ten) + b"0\r\n\r\n", ten),
-        ("line ends as data", b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
-        ("framing as data", b"5\r\n0\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
-        ("an extension", b"3;a=b\r\nabc\r\n0;c\r\n\r\n", b"abc"),
-        ("a quoted extension", b'3;a="b;\\"c\t"\r\nabc\r\n0\r\n\r\n', b"abc"),
-        ("several extensions", b"3;a;b=c;d\r\nabc\r\n0\r\n\r\n", b"abc"),
-        ("bad white space", b"3 ;\ta = b\r\nabc\r\n0\r\n\r\n", b"abc"),
-        ("a trailer of no use", b"3\r\nabc\r\n0\r\nContent-Type: text/html\r\n\r\n", b"abc"),
-    ):
+    for name, (wire, body) in CHUNKINGS.items():
         target = slug(f"chunks {name}")
         yield name, RightRequest(head(target, HOST + CHUNKED, b"POST") + wire, target, b"POST", body=body)
 
