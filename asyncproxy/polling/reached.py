@@ -13,6 +13,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from asyncproxy.exchange.errors import ProxyError
+from asyncproxy.polling.seldom import Seldom
 
 _log = Logger()
 SAY: Final = 10.0
@@ -25,8 +26,7 @@ class Reached:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self.counts: Counter[str] = Counter()
-        self._said: dict[str, float] = {}
-        self._unsaid: Counter[str] = Counter()
+        self._lines: dict[str, Seldom] = {}
 
     def note(self, who: str, error: ProxyError) -> None:
         """`who`, an address, has reached the limit that `error` names in its `detail`; any other error is nobody's."""
@@ -34,15 +34,12 @@ class Reached:
         if not key:
             return
         self.counts[key] += 1
-        now = self._seconds()
-        if now - self._said.get(key, -SAY) < SAY:
-            self._unsaid[key] += 1
-            return
-        self._said[key] = now
-        more = self._unsaid.pop(key, 0)
-        _log.info(
-            "{who}: {words}{more}", who=who, words=f"{error.words} ({key})", more=f", and {more} more" * bool(more)
-        )
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = self._lines[key] = Seldom(self._seconds, SAY)
+        more = lines.tell()
+        if more is not None:
+            _log.info("{who}: {words}{more}", who=who, words=f"{error.words} ({key})", more=more)
 
     def statistics(self) -> dict[str, int]:
         """How often each was reached, those that were."""

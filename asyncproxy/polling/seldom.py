@@ -1,4 +1,4 @@
-"""Lines for the log that a crowd would fill it with: one in a second at most. Polling thread only."""
+"""Lines for the log that a crowd would fill it with: one in a while at most. Polling thread only."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from collections.abc import Callable
 from typing import Final
 
 SAY: Final = 1.0
-"""Seconds between two lines."""
+"""Seconds between two lines, if nothing else is said."""
 
 
 class Seldom:
-    """Says whether a line may be written now; who may not counts itself, and the next line tells of it."""
+    """Says whether a line may be written now; who may not counts itself, and the next line tells of it.
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    Lines are `every` seconds apart at least.
+    """
+
+    def __init__(self, seconds: Callable[[], float], every: float = SAY) -> None:
         self._seconds = seconds
-        self._said = -SAY
+        self._every = every
+        self._said = -every
         self._kept_back = 0
 
     def may(self) -> bool:
         """Whether a line may be written now; if so, it is to be."""
         now = self._seconds()
-        if now - self._said < SAY:
+        if now - self._said < self._every:
             return False
         self._said = now
         return True
