@@ -91,7 +91,8 @@ class Spool:
                 turn.value.close()
             return
         if turn.error is not None:
-            self.failed(OSError(f"the request's body could not be kept: {turn.error}"))
+            number = getattr(turn.error, "errno", None)
+            self.failed(OSError(number, f"the request's body could not be kept: {turn.error}"))
             return
         self._file = turn.value
         if self._ended:

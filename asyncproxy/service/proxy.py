@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -136,6 +137,7 @@ class Proxy(Operated):
             "ids": request_ids(server),
             "signature": signature_of(server),
         }
+        tempfile.gettempdir()  # looked for now and known then: without a descriptor left none would be found
         self.books = Books(Tally())
         read = self.settings.admin is not None or server.access_log is not None
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from typing import Any
 
 import pytest
@@ -606,3 +607,22 @@ def test_requests_that_fail_for_want_of_a_descriptor_have_a_line_a_second(module
     lines = [formatEvent(event) for event in logged if event["log_level"] >= LogLevel.warn]
     assert [line.endswith(", and 3 more") for line in lines] == [False, True]
     assert all("GET /" in line for line in lines)
+
+
+def test_bodies_that_cannot_be_kept_for_want_of_a_descriptor_have_a_line_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(**_more: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", none_left)
+    house = House(NoneLeft(), limits={"spool": "1KiB"})
+    with capturedLogs() as logged:
+        for _ in range(3):
+            client = house.connect()
+            client.send(POST.replace(b"100000", b"5000") + bytes(5000))
+            house.settle()
+            assert client.status == 500
+    (line,) = [formatEvent(event) for event in logged if event["log_level"] >= LogLevel.warn]
+    assert "the request's body could not be kept" in line
+    assert "Too many open files" in line
