@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import Final
 
 
 class ProxyError(Exception):
@@ -137,8 +138,19 @@ def status_and_words(error: BaseException) -> tuple[int, str]:
     return error.status, "" if isinstance(error, ModuleError) else words
 
 
+_RENAMED: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""By RFC 9110, in the place of what Python calls them before 3.13."""
+
+
 def reason_phrase(status: int) -> str:
     """The registered reason phrase of `status` (RFC 9110 section 15), or an empty string."""
+    if status in _RENAMED:
+        return _RENAMED[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 UNIX: Final = "unix"
@@ -26,6 +26,15 @@ def network(text: object) -> IPv4Network | IPv6Network:
     raise ValueError(f'"{text}" is an address inside a network; write "{wide}" for all of it, or "{host}" for it alone')
 
 
+def known_address(text: str) -> IPv4Address | IPv6Address:
+    """`text` as an address, without a zone: of IPv4 too where it came by a socket for both families (RFC 4291 2.5.5.2).
+
+    Raises ValueError for what is none.
+    """
+    known = ip_address(text.partition("%")[0])
+    return known.ipv4_mapped or known if isinstance(known, IPv6Address) else known
+
+
 class Networks:
     """A set of addresses: ``address in networks``. Raises ValueError for what is no network."""
 
@@ -39,11 +48,9 @@ class Networks:
         if not self.texts or not isinstance(address, str):
             return False
         try:
-            known = ip_address(address.partition("%")[0])
+            known = known_address(address)
         except ValueError:
             return address == UNIX and UNIX in self.texts
-        if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:  # who came to a socket for both families
-            known = known.ipv4_mapped
         return any(known in one for one in self._networks)
 
     def __bool__(self) -> bool:

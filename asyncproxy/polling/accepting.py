@@ -147,6 +147,8 @@ class ClientConnection(Receiving):
             if self.request is _NO_REQUEST:
                 words = f"sent no request within {self.door.limits.first_request_timeout:g} s"
                 self.door.reached.note(self.peer.address, ProxyError(words, "limits.first_request_timeout"))
+            else:
+                self.door.reached.count("limits.keep_alive")
             self._close()
 
     def drain(self, patience: float) -> None:
@@ -206,7 +208,7 @@ class ClientConnection(Receiving):
                     self._expect_body(request)
             self.request = request
             if number >= door.last_number:
-                request.keep_alive = False
+                self._last(request)
             self.exchange = exchange = door.admit(self, request)
         except ClientError as error:
             self._refuse_alone(error, request)
@@ -215,6 +217,12 @@ class ClientConnection(Receiving):
             data, self._buffer = self._buffer, b""
             self._take_body(data)
         exchange.flow.start(exchange)
+
+    def _last(self, request: Request) -> None:
+        """No other request may follow `request`."""
+        request.keep_alive = False
+        if self.door.keep_alive:
+            self.door.reached.count("limits.requests_per_connection")
 
     def _parse(self, head: bytes) -> Request:
         """Read a head that is new to this connection; from the second on, the next may be like it."""

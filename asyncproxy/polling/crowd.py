@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any, Final
 
 from asyncproxy.exchange.errors import Overloaded
-from asyncproxy.exchange.networks import UNIX
+from asyncproxy.exchange.networks import UNIX, known_address
 from asyncproxy.polling.gate import Gate
 
 GOES_ON: Final = 0.75
@@ -51,6 +51,7 @@ class Crowd:
     def _count(self, one: Any, address: str, most: int) -> Overloaded | None:
         if not address or address == UNIX:  # everybody who comes by a socket's file has this one
             return None
+        address = str(known_address(address)) if ":" in address else address  # IPv6 has two spellings of IPv4's
         if self._by_address[address] >= most:
             return Overloaded(f"this address has {most} connections already", "limits.connections_per_client")
         self._by_address[address] += 1

@@ -39,6 +39,8 @@ _LINE_BEGUN: Final = re.compile(rb"%b(?: (?:[!\"$-~]+(?: [HTP/.0-9]*\r?)?)?)?" %
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) [\t\x20-\x7e\x80-\xff]*(?=\r\n)")
 _STATUS_LINE_BEGINS: Final = b"HTTP/1."
 _SLASH: Final = 47
+_WORTH_KNOWING: Final = 8192
+"""Bytes of fields that a connection may hold on to while it idles: a browser's with its cookies."""
 _ZERO: Final = 48
 _BODILESS: Final = frozenset((*range(100, 200), 204, 304))
 _AUTHORITY: Final = re.compile(
@@ -140,9 +142,10 @@ def check_beginning(data: bytes, line_limit: int, limit: int, looked_at: int = 0
         raise ClientError(400, f"malformed head: {fault_of_fields(data[line.end() :])}")
 
 
-def check_reply_beginning(data: bytes) -> None:
+def check_reply_beginning(data: bytes, looked_at: int = 0) -> None:
     """The same for a reply's head. Raises `BadReply`."""
-    _check_line_ends(data, BadReply("malformed head: a bare CR or LF"))
+    new = data[looked_at - data.endswith(b"\r", 0, looked_at) :]
+    _check_line_ends(new, BadReply("malformed head: a bare CR or LF"))
     begins = _STATUS_LINE_BEGINS.startswith(data[: len(_STATUS_LINE_BEGINS)])
     if not begins or (b"\r\n" in data and _STATUS_LINE.match(data) is None):
         raise BadReply("its status line is not HTTP/1.1")
@@ -177,7 +180,8 @@ class KnownRequest:
         In absolute-form the target decides on the Host field, and so on what follows it.
         """
         bodiless = request.length == 0 and not request.length_value
-        return bodiless and request.keep_alive and request.minor == 1 and request.target[0] == _SLASH
+        short = len(request.block) <= _WORTH_KNOWING
+        return bodiless and short and request.keep_alive and request.minor == 1 and request.target[0] == _SLASH
 
     def again(self, head: bytes, line_limit: int) -> Request | None:
         """`head` as a request, if it differs by its target alone, a path within `line_limit`; else None."""

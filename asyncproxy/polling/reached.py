@@ -41,6 +41,10 @@ class Reached:
         if more is not None:
             _log.info("{who}: {words}{more}", who=who, words=f"{error.words} ({key})", more=more)
 
+    def count(self, key: str) -> None:
+        """The limit `key` has ended a connection in the ordinary way: nobody has to be told."""
+        self.counts[key] += 1
+
     def statistics(self) -> dict[str, int]:
         """How often each was reached, those that were."""
         return dict(sorted(self.counts.items()))

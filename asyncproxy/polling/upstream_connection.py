@@ -138,14 +138,15 @@ class UpstreamConnection(Due):
             self._fail(UpstreamError("bad", "the upstream's reply is malformed", str(self.pool), str(why)))
 
     def _take_head(self, data: bytes) -> None:
-        if self._buffer:
+        looked_at = len(self._buffer)
+        if looked_at:
             data = self._buffer + data
             self._buffer = b""
-        end = data.find(b"\r\n\r\n") + 4
+        end = data.find(b"\r\n\r\n", max(0, looked_at - 3)) + 4
         if end < 4 or end > HEAD_LIMIT:
             if len(data) > HEAD_LIMIT:
                 raise BadReply(f"its head is longer than {HEAD_LIMIT} bytes")
-            check_reply_beginning(data)
+            check_reply_beginning(data, looked_at)
             self._buffer = data
             return
         head = parse_reply(data[:end], self._method)

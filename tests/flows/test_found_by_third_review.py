@@ -124,6 +124,29 @@ def test_a_long_head_that_comes_byte_by_byte_is_refused_at_its_first_fault(fault
     assert client.status == 400
 
 
+@pytest.mark.parametrize("fault", [b"\n", b"\r\r", b"\rB"])
+def test_a_long_reply_that_comes_byte_by_byte_is_refused_at_its_first_fault(fault: bytes) -> None:
+    house = House()
+    client = house.get()
+    wire = b"HTTP/1.1 200 OK\r\nA: " + b"x" * 5000 + b"\r\nB: c" + fault
+    for at in range(len(wire)):
+        assert client.status is None
+        house.upstream().answer(wire[at : at + 1])
+    assert client.status == 502
+
+
+@pytest.mark.parametrize("size", [1, 3, 4096])
+def test_a_long_reply_may_come_in_pieces_of_any_size(size: int) -> None:
+    house = House()
+    client = house.get()
+    wire = OK.replace(b"\r\n", b"\r\n" + b"".join(b"A%d: %b\r\n" % (one, b"x" * 200) for one in range(40)), 1)
+    for at in range(0, len(wire), size):
+        house.upstream().answer(wire[at : at + size])
+    house.settle()
+    assert client.status == 200
+    assert b"\r\nA39: " + b"x" * 200 + b"\r\n" in client.received
+
+
 class Later(Module):
     async def handle(self, request: Request) -> Any:
         await sleep(1)

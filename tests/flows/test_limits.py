@@ -111,12 +111,14 @@ def test_a_head_that_trickles_has_its_time_from_its_first_byte_to_its_end() -> N
     house.assert_nothing_left()
 
 
-def test_an_idle_connection_is_no_limit_that_anybody_reached() -> None:
+def test_an_idle_connection_is_closed_and_counted_and_nobody_is_told() -> None:
     house = House(Answers(), limits={"keep_alive": "5s"})
     client = house.get()
-    house.advance(6)
+    with capturedLogs() as events:
+        house.advance(6)
     assert client.wire.lost
-    assert reached(house) == {}
+    assert reached(house) == {"limits.keep_alive": 1}
+    assert events == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_a_connection_is_closed_after_its_last_request_which_says_so() -> None:
     assert client.received.count(b"Connection: close") == 1
     assert client.received.endswith(b"Connection: close\r\n\r\nhello")
     assert client.wire.lost
-    assert reached(house) == {}
+    assert reached(house) == {"limits.requests_per_connection": 1}
     house.assert_nothing_left()
 
 

@@ -56,6 +56,15 @@ def test_accepting_pauses_when_there_are_as_many_as_may_be_and_goes_on_when_a_fo
     assert repr(people) == "<Crowd of 6, 0 addresses counted, <Gate of 1 ports, open, 1 pauses>>"
 
 
+def test_an_address_of_ipv4_is_the_same_by_a_socket_of_ipv6() -> None:
+    people, *_ = crowd(of_one=1)
+    assert people.come(1, "9.9.9.9") is None
+    for number, address in enumerate(("::ffff:9.9.9.9", "::ffff:909:909"), 2):
+        assert people.come(number, address) is not None
+    assert people.come(4, "fe80::1%eth0") is None
+    assert people.come(5, "fe80::1") is not None
+
+
 def test_the_log_says_which_limit_it_was() -> None:
     people, gate, _, clock = crowd(connections=2)
     with capturedLogs() as logged:

@@ -556,3 +556,8 @@ def test_a_reply_whose_body_is_not_whole_is_left_to_the_parser(data: bytes) -> N
 )
 def test_a_reply_whose_end_is_told_in_another_way_is_not_kept(line: bytes, fields: bytes, method: str) -> None:
     assert not KnownReply.repeats(parse_reply(rep(line, fields), method))
+
+
+def test_a_connection_holds_on_to_no_long_head() -> None:
+    for size, known in ((8000, True), (9000, False)):
+        assert KnownRequest.repeats(parse_request(req(fields=HOST + b"A: " + b"x" * size + b"\r\n"))) is known
