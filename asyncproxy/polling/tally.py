@@ -1,8 +1,8 @@
 """What requests came to, counted as they end: by route, status class and how long they took. Polling thread only.
 
 The rule: everything is bounded. Rows are made for routes, which the configuration bounds, and never for what a client
-sends; durations are counted in fixed buckets. It costs each request half a microsecond; sums and text are made of it when
-somebody asks (`metrics`).
+sends; durations are counted in fixed buckets. It costs each request half a microsecond; sums and text are made of it
+when somebody asks (`metrics`).
 """
 
 from __future__ import annotations

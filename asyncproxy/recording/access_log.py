@@ -1,8 +1,7 @@
-"""The access log: lines are made on the polling thread, which has all they tell at hand, and written on their own.
+"""The access log: lines are made of records by the batch (`batches`), and written on a thread of its own.
 
-The rule: `put` makes a line, appends it to a deque and returns. What the disk does, it does to the writer alone; while
-it stalls, lines wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy
-hangs on it.
+The rule: `put` never waits. What the disk does, it does to the writer alone; while it stalls, lines wait, and beyond
+`limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
 
 The writer sleeps until a line comes, then waits `GATHER` seconds for more: waking up costs, and takes the interpreter
 from the polling thread. A sleeper is seen as in `working.workers`: it says that it sleeps *before* it looks once more,
@@ -13,13 +12,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from twisted.logger import Logger
 
 from asyncproxy.exchange.record import Record, combined_line, json_line
+from asyncproxy.recording.batches import Batches
 from asyncproxy.recording.log_file import LogFile
 
 _log = Logger()
@@ -29,8 +28,8 @@ GATHER: Final = 0.05
 """Seconds that a first line waits for others."""
 RETRY: Final = 1.0
 """Seconds after which a write that failed is tried again."""
-BATCH: Final = 2048
-"""Lines of one write, some 700 KiB: a bound for what is joined before the disk has taken any."""
+PIECE: Final = 2048
+"""Lines of one write, some 900 KiB."""
 PATIENCE: Final = 2.0
 """Seconds that `close` waits for the disk."""
 
@@ -59,9 +58,8 @@ class AccessLog:
         except OSError as why:
             words = f'cannot write to "{path}": {why.strerror}; name a file in a directory that exists, that the'
             raise AccessLogError(f'server.access_log: {words} proxy\'s user may write, or "-"') from why
-        self._line = _FORMATS[form]
         self._limit = limit
-        self._waiting: deque[bytes] = deque()
+        self._waiting = Batches(_FORMATS[form], self._spoil)
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._asleep = False
         self._overflowed = 0
@@ -88,12 +86,7 @@ class AccessLog:
         if len(waiting) >= self._limit:
             self._overflow()
             return
-        try:
-            line = self._line(record)
-        except Exception:  # noqa: BLE001 - a record of which no line can be made must not end its exchange badly
-            self._spoil(record)
-            return
-        waiting.append(line)
+        waiting.add(record)
         if self._asleep:
             self._asleep = False
             self._orders.put(LOOK)
@@ -188,19 +181,14 @@ class AccessLog:
     def _write(self) -> None:
         try:
             self._file.flush()
-            for _ in range(0, len(self._waiting), BATCH):  # what comes meanwhile does not keep it from its orders
-                self._file.append(self._next_lines())
+            for _ in range(0, len(self._waiting), PIECE):  # what comes meanwhile does not keep it from its orders
+                lines, count = self._waiting.take(PIECE)
+                self._taken += count
+                self._file.append(lines)
         except OSError as why:
             self._fail(why)
         else:
             self._recover()
-
-    def _next_lines(self) -> bytes:
-        waiting = self._waiting
-        lines = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
-        self._taken += len(lines)
-        lines.append(b"")
-        return b"\n".join(lines)
 
     def _fail(self, why: OSError) -> None:
         if not self._failing:
