@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import load
 from asyncproxy.exchange.identity import RequestIds
-from asyncproxy.exchange.record import Record, json_line
+from asyncproxy.exchange.record import Record, json_lines
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Flow
@@ -79,7 +79,7 @@ class Forgotten:
     """An access log that makes its lines and keeps none."""
 
     def put(self, record: Record) -> None:
-        json_line(record)
+        json_lines([record])
 
     def statistics(self) -> dict[str, int]:
         return {}

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import asyncproxy.testing
-from asyncproxy.exchange.record import Record, json_line
+from asyncproxy.exchange.record import Record, json_lines
 from asyncproxy.testing import Lab
 from tests.documentation.blocks import Block, blocks
 from tests.documentation.reader import Reader
@@ -58,7 +58,7 @@ def test_every_key_of_the_access_log_and_every_metric_is_told() -> None:
     figures = Lab({"route": [{"module": "status"}]}).metrics().decode()
     names = re.findall(r"^# TYPE asyncproxy_(\w+)", figures, re.MULTILINE)
     assert len(names) > 10
-    assert [name for name in (*json.loads(json_line(line)), *names) if f"`{name}`" not in page] == []
+    assert [name for name in (*json.loads(json_lines([line])), *names) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize(

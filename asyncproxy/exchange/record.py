@@ -1,13 +1,14 @@
 r"""What the access log says of one request, and the two ways of saying it.
 
-Both are made for every request: what is the same for many of them is made once. Whatever clients and upstreams had a
-hand in is escaped there, so that no request can forge a line or move a terminal's cursor: in `combined` as nginx does,
-``\x22`` for a quote, and in JSON as JSON does.
+A `Record` is made on the polling thread for every request, so making one only gathers: text is made of it on the
+access log's own thread. Whatever clients and upstreams had a hand in is escaped there, so that no request can forge a
+line or move a terminal's cursor: in `combined` as nginx does, ``\x22`` for a quote, and in JSON as JSON does.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -117,19 +118,23 @@ class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
     user_agent: str
 
 
-_encode: Final = msgspec.json.Encoder().encode
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
-def combined_line(record: Record) -> bytes:
-    """A `combined` line about `record`, without its end."""
-    return combined(record).encode()
+def combined_lines(records: Sequence[Record]) -> bytes:
+    """A `combined` line for each of `records`, with its end."""
+    return "".join([combined(record) + "\n" for record in records]).encode()
 
 
-def json_line(record: Record) -> bytes:
-    """A line of JSON about `record`, without its end: an object that always has the same keys; its time is UTC."""
+def json_lines(records: Sequence[Record]) -> bytes:
+    """A line of JSON for each of `records`, with its end: an object with the same keys for each; times are UTC."""
+    return _encode_lines([_line(record) for record in records])
+
+
+def _line(record: Record) -> _Line:
     referer, agent = _referer_and_agent_as_text(record.block)
     receiving, queued, working, parked, waited, sending = record.spent
-    line = _Line(
+    return _Line(
         _millisecond(int(record.time * 1000)),
         record.client,
         record.method,
@@ -157,7 +162,6 @@ def json_line(record: Record) -> bytes:
         referer,
         agent,
     )
-    return _encode(line)
 
 
 @lru_cache(256)  # requests of one connection mostly have the same block

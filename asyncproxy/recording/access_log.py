@@ -1,42 +1,43 @@
-"""The access log: lines are made of records by the batch (`batches`), and written on a thread of its own.
+"""The access log: records come from the polling thread, and lines are made and written on a thread of its own.
 
-The rule: `put` never waits. What the disk does, it does to the writer alone; while it stalls, lines wait, and beyond
-`limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
+The rule: `put` appends to a deque and returns. What the disk does, it does to the writer alone; while it stalls,
+records wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
 
-The writer sleeps until a line comes, then waits `GATHER` seconds for more: waking up costs, and takes the interpreter
-from the polling thread. A sleeper is seen as in `working.workers`: it says that it sleeps *before* it looks once more,
-and `put` appends *before* it looks for sleepers.
+The writer sleeps until a record comes, then waits `GATHER` seconds for more: so long that waking up costs little, so
+short that the records are still in the processor's caches, and that writing them takes few of the switch intervals
+that the polling thread has to wait for the interpreter. A sleeper is seen as in
+`working.workers`: it says that it sleeps *before* it looks once more, and `put` appends *before* it looks for sleepers.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from twisted.logger import Logger
 
-from asyncproxy.exchange.record import Record, combined_line, json_line
-from asyncproxy.recording.batches import Batches
+from asyncproxy.exchange.record import Record, combined_lines, json_lines
 from asyncproxy.recording.log_file import LogFile
 
 _log = Logger()
 LIMIT: Final = 20_000
-"""Lines that may wait: half a second of more requests than one process answers, and some 7 MB."""
-GATHER: Final = 0.05
-"""Seconds that a first line waits for others."""
+"""Records that may wait: 0.1 s of more requests than one process answers, and some 20 MB."""
+GATHER: Final = 0.01
+"""Seconds that a first record waits for others."""
 RETRY: Final = 1.0
 """Seconds after which a write that failed is tried again."""
-PIECE: Final = 2048
-"""Lines of one write, some 900 KiB."""
+BATCH: Final = 512
+"""Lines of one write, some 150 KiB: a bound for what is made before the disk has taken any."""
 PATIENCE: Final = 2.0
 """Seconds that `close` waits for the disk."""
 
 LOOK: Final = "look"
 REOPEN: Final = "reopen"
 END: Final = "end"
-_FORMATS: Final[dict[str, Callable[[Record], bytes]]] = {"combined": combined_line, "json": json_line}
+_FORMATS: Final[dict[str, Callable[[Sequence[Record]], bytes]]] = {"combined": combined_lines, "json": json_lines}
 
 
 class AccessLogError(Exception):
@@ -58,14 +59,15 @@ class AccessLog:
         except OSError as why:
             words = f'cannot write to "{path}": {why.strerror}; name a file in a directory that exists, that the'
             raise AccessLogError(f'server.access_log: {words} proxy\'s user may write, or "-"') from why
+        self._lines = _FORMATS[form]
         self._limit = limit
-        self._waiting = Batches(_FORMATS[form], self._spoil)
+        self._waiting: deque[Record] = deque()
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._asleep = False
         self._overflowed = 0
         """Dropped by the polling thread, as there were too many."""
         self._spoilt = 0
-        """Dropped as no line could be made of them; or left when the writer had to end."""
+        """Dropped by the writer, as no line could be made of them; or left when it had to end."""
         self._told = 0
         """How many dropped ones the log has told of."""
         self._taken = 0
@@ -86,7 +88,7 @@ class AccessLog:
         if len(waiting) >= self._limit:
             self._overflow()
             return
-        waiting.add(record)
+        waiting.append(record)
         if self._asleep:
             self._asleep = False
             self._orders.put(LOOK)
@@ -97,11 +99,6 @@ class AccessLog:
             self._behind = True
             words = "The access log {path} does not keep up: {limit} lines wait for its disk, and more are dropped"
             _log.error(words, path=self._file.path, limit=self._limit)
-
-    def _spoil(self, record: Record) -> None:
-        self._spoilt += 1
-        self._told += 1
-        _log.failure("No line of the access log could be made of {record!r}", record=record)
 
     def reopen(self) -> None:
         """Go on in the file that is at the path now: for rotation by renaming. What came before goes to the old one.
@@ -181,14 +178,33 @@ class AccessLog:
     def _write(self) -> None:
         try:
             self._file.flush()
-            for _ in range(0, len(self._waiting), PIECE):  # what comes meanwhile does not keep it from its orders
-                lines, count = self._waiting.take(PIECE)
-                self._taken += count
-                self._file.append(lines)
+            for _ in range(0, len(self._waiting), BATCH):  # what comes meanwhile does not keep it from its orders
+                self._file.append(self._next_lines())
         except OSError as why:
             self._fail(why)
         else:
             self._recover()
+
+    def _next_lines(self) -> bytes:
+        waiting = self._waiting
+        records = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
+        try:
+            lines = self._lines(records)
+        except Exception:  # noqa: BLE001 - one record of which no line can be made must not end the log
+            return b"".join(map(self._line_if_any, records))
+        self._taken += len(records)
+        return lines
+
+    def _line_if_any(self, record: Record) -> bytes:
+        try:
+            line = self._lines([record])
+        except Exception:  # noqa: BLE001 - as above
+            self._spoilt += 1
+            self._told += 1
+            _log.failure("No line of the access log could be made of {record!r}", record=record)
+            return b""
+        self._taken += 1
+        return line
 
     def _fail(self, why: OSError) -> None:
         if not self._failing:

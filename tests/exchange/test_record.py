@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncproxy.exchange.record import BLOCK_KEPT, FIELD_KEPT, Record, combined, combined_line, json_line, kept
+from asyncproxy.exchange.record import BLOCK_KEPT, FIELD_KEPT, Record, combined, combined_lines, json_lines, kept
 
 BLOCK = b"\r\nHost: a\r\nReferer: http://from/\r\nuser-agent: \tcurl/8 \r\nX: y"
 
@@ -37,7 +37,9 @@ def record(**given: Any) -> Record:
 
 
 def as_json(one: Record) -> bytes:
-    return json_line(one)
+    line = json_lines([one])
+    assert line.endswith(b"}\n")
+    return line[:-1]
 
 
 def test_a_combined_line_is_apache_s() -> None:
@@ -121,8 +123,10 @@ def test_no_request_makes_two_lines_or_more_fields(target: bytes, agent: bytes, 
     json.loads(as_json(one))
 
 
-def test_a_combined_line_is_written_in_ascii() -> None:
-    assert combined_line(record()) == combined(record()).encode("ascii")
+def test_each_record_is_a_line() -> None:
+    records = [record(id="a"), record(id="b")]
+    assert [json.loads(line)["id"] for line in json_lines(records).splitlines()] == ["a", "b"]
+    assert combined_lines(records) == 2 * (combined(record()).encode() + b"\n")
 
 
 def test_a_record_holds_on_to_a_bounded_part_of_a_long_head() -> None:

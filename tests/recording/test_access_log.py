@@ -12,7 +12,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from asyncproxy.exchange.record import Record
-from asyncproxy.recording.access_log import PIECE, REOPEN, AccessLog, AccessLogError
+from asyncproxy.recording.access_log import BATCH, REOPEN, AccessLog, AccessLogError
 from asyncproxy.recording.log_file import LogFile
 from tests.recording.test_log_file import Disk
 
@@ -97,7 +97,7 @@ def test_a_combined_line_ends_as_a_line_does(tmp_path: Path) -> None:
 
 def test_many_are_written_a_few_at_a_time(tmp_path: Path) -> None:
     thing = Thing(tmp_path)
-    numbers = range(2 * PIECE + 1)
+    numbers = range(2 * BATCH + 1)
     thing.put(*numbers)
     thing.log.step()
     assert targets(thing.path) == numbered(*numbers)
@@ -159,7 +159,7 @@ def test_a_disk_that_stalls_holds_nobody_up(tmp_path: Path, told: list[str]) -> 
         log = AccessLog(path, limit=1000)
         log.start()
         log.put(record(block=b"\r\nReferer: " + b"x" * 2000))
-        for _ in range(2 * PIECE):  # far more than a pipe takes
+        for _ in range(64 * BATCH):  # far more than a pipe takes
             log.put(record())
         assert log.dropped > 0
         log.close(0.01)
