@@ -12,6 +12,7 @@ import cProfile
 import pstats
 import time
 import timeit
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -20,7 +21,7 @@ from twisted.internet.task import Clock
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import load
 from asyncproxy.exchange.identity import RequestIds
-from asyncproxy.exchange.record import Record, json_lines
+from asyncproxy.exchange.record import Told, json_lines
 from asyncproxy.polling.books import Books
 from asyncproxy.polling.deadlines import Deadlines
 from asyncproxy.polling.flow import Flow
@@ -78,8 +79,8 @@ class Inline:
 class Forgotten:
     """An access log that makes its lines and keeps none."""
 
-    def put(self, record: Record) -> None:
-        json_lines([record])
+    def put(self, told: Sequence[Told]) -> None:
+        json_lines(told)
 
     def statistics(self) -> dict[str, int]:
         return {}
@@ -99,7 +100,7 @@ def make(module: str, seen: bool = False) -> Any:
     deadlines = Deadlines(clock)
     upstreams = Upstreams(settings.upstream, None, Means(network, deadlines, Resolver(None, clock)))
     around = Surroundings(None, upstreams, None)  # type: ignore[arg-type]
-    more: dict[str, Any] = {"ids": RequestIds(), "books": Books(Tally(), Forgotten())} if seen else {}
+    more: dict[str, Any] = {"ids": RequestIds(), "books": Books(Tally(), clock, Forgotten())} if seen else {}
     flow = Flow(workers, ParkingLot(clock, KINDS), deadlines, around, **more)  # type: ignore[arg-type]
     bound = bind(settings.route[0])
     door = Door(flow, settings.limits, finder([bound]), only=bound)

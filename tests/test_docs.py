@@ -11,10 +11,11 @@ from types import ModuleType
 import pytest
 
 import asyncproxy.testing
-from asyncproxy.exchange.record import Record, json_lines
+from asyncproxy.exchange.record import json_lines
 from asyncproxy.testing import Lab
 from tests.documentation.blocks import Block, blocks
 from tests.documentation.reader import Reader
+from tests.records import told
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,11 +55,10 @@ def test_every_public_name_is_in_the_reference(package: ModuleType) -> None:
 
 def test_every_key_of_the_access_log_and_every_metric_is_told() -> None:
     page = (ROOT / "docs" / "seeing.md").read_text()
-    line = Record(0.0, "::1", "GET", b"/", 1, 200, 0, 0.0, "/", "m", None, 0, (0.0,) * 6, 0, "id", "", "", b"")
     figures = Lab({"route": [{"module": "status"}]}).metrics().decode()
     names = re.findall(r"^# TYPE asyncproxy_(\w+)", figures, re.MULTILINE)
     assert len(names) > 10
-    assert [name for name in (*json.loads(json_lines([line])), *names) if f"`{name}`" not in page] == []
+    assert [name for name in (*json.loads(json_lines([told()])), *names) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,8 @@ class Request(Fields):
     @property
     def id(self) -> str:
         """The request's name in logs, on the status page, to its upstream and to its client."""
-        given = self._derived.get("id") if self._derived is not None else None
-        return given or f"{self.peer.prefix}-{self.number}"
+        derived = self._derived
+        return f"{self.peer.prefix}-{self.number}" if derived is None or "id" not in derived else derived["id"]
 
     def take_id(self, given: str) -> None:
         """Be called `given`, an id that a trusted client has chosen."""

@@ -1,8 +1,8 @@
 r"""What the access log says of one request, and the two ways of saying it.
 
-A `Record` is made on the polling thread for every request, so making one only gathers: text is made of it on the
-access log's own thread. Whatever clients and upstreams had a hand in is escaped there, so that no request can forge a
-line or move a terminal's cursor: in `combined` as nginx does, ``\x22`` for a quote, and in JSON as JSON does.
+Whatever clients and upstreams had a hand in is escaped, so that no request can forge a line or move a terminal's
+cursor: in `combined` as nginx does, ``\x22`` for a quote, and in JSON as JSON does. Lines are made by the batch, on
+the polling thread: their number is what the proxy serves, so each microsecond of one is felt.
 """
 
 from __future__ import annotations
@@ -11,24 +11,83 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from asyncproxy.exchange.ledger import Spent
+from asyncproxy.exchange.ledger import Seconds, Spent
+from asyncproxy.exchange.messages import Request
 
 BLOCK_KEPT: Final = 2048
-"""Bytes of a request's fields that a record may hold on to; of a longer block only what is logged is kept."""
+"""Bytes of a request's fields that Referer and User-Agent are looked for in as they are, and remembered by."""
 FIELD_KEPT: Final = 1024
-"""Bytes of Referer and of User-Agent that are then kept."""
+"""Bytes of each that a line has of a longer block."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSAFE: Final = re.compile(rb"[^ !#-\[\]-~]")
 _LOGGED: Final = re.compile(rb"(?i:\r\n(referer|user-agent):)[ \t]*([^\r]*)")
+_NOT_ASCII: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 256))}
 _CLIENT_LEFT: Final = 499
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One request, after its end. Its fields are given by position: it is made for every request."""
+class Finished(Protocol):
+    """What the log tells of: an exchange, or a request that was `Refused`."""
+
+    @property
+    def request(self) -> Request:
+        """What was asked."""
+
+    @property
+    def binding(self) -> Any:
+        """The route, with its `path` and the `name` of its module."""
+
+    @property
+    def server(self) -> Any:
+        """Whose `name` is the URL of the server that answered, or was asked last; None if none was asked."""
+
+    @property
+    def attempts(self) -> int:
+        """How many times a server was asked."""
+
+    @property
+    def flag(self) -> str:
+        """Why it ended as it did, see `flags`; empty for an ordinary answer."""
+
+    @property
+    def detail(self) -> str:
+        """Which limit or time-out it was, by its key, or an upstream's `why`; empty if none."""
+
+
+class NoRoute:
+    """In the place of a route, for what was refused before one was found."""
+
+    path = name = ""
+
+
+class Refused:
+    """A request that was refused before it became an exchange."""
+
+    __slots__ = ("detail", "flag", "request")
+    binding = NoRoute
+    server = None
+    attempts = 0
+
+    def __init__(self, request: Request, flag: str, detail: str) -> None:
+        self.request = request
+        self.flag = flag
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"<Refused {self.request!r} for {self.flag} {self.detail}>"
+
+
+Told = tuple[Finished, int, int, float, float, Seconds, int]
+"""What the log is told of a request: whose it is; the status and bytes of its response, 0 if the client left before
+there was one; when it began, in seconds since 1970 (UTC); how long it took; its ledger; how often it was parked.
+"""
+
+
+class Record(NamedTuple):
+    """All that is told of one request, on its own: for whoever keeps it, or looks at it by name."""
 
     time: float
     """When it began, seconds since 1970 (UTC)."""
@@ -61,11 +120,37 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     detail: str
     """Which limit or time-out it was, by its key, or an upstream's `why`; empty if none."""
     block: bytes
-    """The request's fields, by way of `kept`: Referer and User-Agent are read from it when the line is made."""
+    """The request's fields: Referer and User-Agent are read from it."""
+
+    @classmethod
+    def of(cls, told: Told) -> Record:
+        """The record of what was `told`."""
+        whole, status, size, time, duration, seconds, parks = told
+        request, binding, server = whole.request, whole.binding, whole.server
+        return cls(
+            time=time,
+            client=request.peer.address,
+            method=request.method,
+            target=request.target,
+            minor=request.minor,
+            status=status,
+            size=size,
+            duration=duration,
+            route=binding.path,
+            module=binding.name,
+            upstream=None if server is None else server.name,
+            attempts=whole.attempts,
+            spent=msgspec.structs.astuple(seconds),
+            parks=parks,
+            id=request.id,
+            flag=whole.flag,
+            detail=whole.detail,
+            block=request.block,
+        )
 
 
 def kept(block: bytes) -> bytes:
-    """What a record keeps of a request's header block: all of a usual one, for taking it apart would cost more."""
+    """What is logged of a request's header block: all of a usual one, for taking it apart would cost more."""
     if len(block) <= BLOCK_KEPT:
         return block
     return b"".join(b"\r\n%b: %b" % (name, value[:FIELD_KEPT]) for name, value in _LOGGED.findall(block)[:2])
@@ -76,22 +161,11 @@ def combined(record: Record) -> str:
 
     A client that left before its answer has status 499, as nginx has it: readers of this format want a number.
     """
-    referer, agent = _referer_and_agent(record.block)
+    referer, agent = _referer_and_agent(kept(record.block))
     status, size = record.status or _CLIENT_LEFT, record.size or "-"
     line = f"{_escaped(record.method.encode())} {_escaped(record.target)} HTTP/1.{record.minor}"
     who, when = _escaped(record.client.encode()), _stamp(int(record.time))
     return f'{who} - - {when} "{line}" {status} {size} "{_escaped(referer) or "-"}" "{_escaped(agent) or "-"}"'
-
-
-class _Seconds(msgspec.Struct, frozen=True, gc=False):
-    """The ledger in a line, by the names of `ledger.COLUMNS`."""
-
-    receiving: float
-    queued: float
-    working: float
-    parked: float
-    upstream: float
-    sending: float
 
 
 class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
@@ -109,7 +183,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
     module: str
     upstream: str | None
     attempts: int
-    ledger_s: _Seconds
+    ledger_s: Seconds
     parks: int
     id: str
     flag: str
@@ -121,47 +195,46 @@ class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
-def combined_lines(records: Sequence[Record]) -> bytes:
-    """A `combined` line for each of `records`, with its end."""
-    return "".join([combined(record) + "\n" for record in records]).encode()
+def combined_lines(told: Sequence[Told]) -> bytes:
+    """A `combined` line for each request, with its end."""
+    return "".join([combined(Record.of(one)) + "\n" for one in told]).encode()
 
 
-def json_lines(records: Sequence[Record]) -> bytes:
-    """A line of JSON for each of `records`, with its end: an object with the same keys for each; times are UTC."""
-    return _encode_lines([_line(record) for record in records])
+def json_lines(told: Sequence[Told]) -> bytes:
+    """A line of JSON for each request, with its end: an object with the same keys for each; times are UTC.
 
-
-def _line(record: Record) -> _Line:
-    referer, agent = _referer_and_agent_as_text(record.block)
-    receiving, queued, working, parked, waited, sending = record.spent
-    return _Line(
-        _millisecond(int(record.time * 1000)),
-        record.client,
-        record.method,
-        _text(record.target),
-        "1.1" if record.minor else "1.0",
-        record.status,
-        record.size,
-        int(record.duration * 1e6 + 0.5) / 1e6,  # here and below: a third of what `round` takes
-        record.route,
-        record.module,
-        record.upstream,
-        record.attempts,
-        _Seconds(
-            receiving and int(receiving * 1e6 + 0.5) / 1e6,
-            queued and int(queued * 1e6 + 0.5) / 1e6,
-            working and int(working * 1e6 + 0.5) / 1e6,
-            parked and int(parked * 1e6 + 0.5) / 1e6,
-            waited and int(waited * 1e6 + 0.5) / 1e6,
-            sending and int(sending * 1e6 + 0.5) / 1e6,
-        ),
-        record.parks,
-        record.id,
-        record.flag,
-        record.detail,
-        referer,
-        agent,
-    )
+    One loop without calls of ours: what is called costs twice as much where it is not called all the time.
+    """
+    lines = []
+    for whole, status, size, time, duration, seconds, parks in told:
+        request, binding, server = whole.request, whole.binding, whole.server
+        raw, block = request.target, request.block
+        target = raw.decode("ascii") if raw.isascii() else _text(raw)
+        referer, agent = _referer_and_agent_as_text(block if len(block) <= BLOCK_KEPT else kept(block))
+        lines.append(
+            _Line(
+                _millisecond(int(time * 1000)),
+                request.peer.address,
+                request.method,
+                target if target.isprintable() else _in_ascii(raw),
+                "1.1" if request.minor else "1.0",
+                status,
+                size,
+                duration,
+                binding.path,
+                binding.name,
+                None if server is None else server.name,
+                whole.attempts,
+                seconds,
+                parks,
+                request.id,
+                whole.flag,
+                whole.detail,
+                referer,
+                agent,
+            )
+        )
+    return _encode_lines(lines)
 
 
 @lru_cache(256)  # requests of one connection mostly have the same block
@@ -177,13 +250,16 @@ def _referer_and_agent(block: bytes) -> tuple[bytes, bytes]:
 
 
 def _text(raw: bytes) -> str:
-    r"""Bytes as people read them: UTF-8, and ``\xff`` for what is none or does not print."""
-    text = raw.decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else "".join(one if one.isprintable() else _hexadecimal(one) for one in text)
+    r"""Bytes as people read them: UTF-8 if all of it is, and prints; otherwise ASCII, and ``\xff`` for what is none."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return _in_ascii(raw)
+    return text if text.isprintable() else _in_ascii(raw)
 
 
-def _hexadecimal(one: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in one.encode())
+def _in_ascii(raw: bytes) -> str:
+    return raw.decode("latin-1").translate(_NOT_ASCII)
 
 
 def _escaped(raw: bytes) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any, Final
 
-from asyncproxy.exchange.ledger import Spent
+from asyncproxy.exchange.ledger import Seconds
 
 BOUNDS: Final = (
     0.001,
@@ -132,22 +132,21 @@ class RouteTally:
         """Of those that had a worker."""
         self.parks = 0
 
-    def finished(self, status: int, spent: Spent, total: float, parks: int) -> None:
-        """Count a request that ended with `status`, 0 for none, after `total` seconds; `spent` is its ledger."""
+    def finished(self, status: int, duration: float, seconds: Seconds, parks: int) -> None:
+        """Count a request that ended with `status`, 0 for none, after `duration` seconds; `seconds` are its ledger."""
         self.by_class[status // 100] += 1
+        self.parks += parks
         fresh = self.durations.fresh  # as `Histogram.add`, without the calls
-        fresh.append(total)
-        if spent[4]:
-            self.upstream_waits.fresh.append(spent[4])
+        fresh.append(duration)
+        if seconds.upstream:
+            self.upstream_waits.fresh.append(seconds.upstream)
         if len(fresh) >= FRESH:
             self.durations.settle()
             self.upstream_waits.settle()
-        if spent[1]:
-            self.queue_waits.add(spent[1])
-        if spent[3]:
-            self.park_waits.add(spent[3])
-        if parks:
-            self.parks += parks
+        if seconds.queued:
+            self.queue_waits.add(seconds.queued)
+        if seconds.parked:
+            self.park_waits.add(seconds.parked)
 
     def statistics(self) -> dict[str, Any]:
         """All of it; ``requests`` by class, those that there were."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncproxy.boundaries import Client, Producer
-from asyncproxy.exchange.ledger import COLUMNS, spent_and_parks
+from asyncproxy.exchange.ledger import COLUMNS, spent, spent_at_once
 from asyncproxy.exchange.lifecycle import PARKED
 from asyncproxy.polling.responding import refusal
 
@@ -29,8 +29,8 @@ def server_timing(exchange: Exchange) -> bytes:
     stage = exchange.waiting if exchange.stage is PARKED else exchange.stage
     trail = [*exchange.trail, stage, exchange.flow.seconds()]
     at_once = not (binding.blocking or binding.is_async or exchange.request.length)
-    spent, _ = spent_and_parks(trail, at_once)
-    metrics = [b"%b;dur=%.1f" % (name, spent[column] * 1000) for column, name in TOLD if spent[column]]
+    seconds = spent_at_once(trail) if at_once else spent(trail)
+    metrics = [b"%b;dur=%.1f" % (name, seconds[column] * 1000) for column, name in TOLD if seconds[column]]
     return b"\r\nServer-Timing: " + b", ".join(metrics) if metrics else b""
 
 

@@ -1,11 +1,10 @@
-"""The access log: records come from the polling thread, and lines are made and written on a thread of its own.
+"""The access log: the polling thread makes lines of records, and a thread of the log's own writes them.
 
-The rule: `put` appends to a deque and returns. What the disk does, it does to the writer alone; while it stalls,
-records wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
+The rule: `put` appends lines to a deque and returns. What the disk does, it does to the writer alone; while it stalls,
+lines wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
 
-The writer sleeps until a record comes, then waits `GATHER` seconds for more: so long that waking up costs little, so
-short that the records are still in the processor's caches, and that writing them takes few of the switch intervals
-that the polling thread has to wait for the interpreter. A sleeper is seen as in
+The writer sleeps until lines come, then waits `GATHER` seconds for more, for each time that it wakes up it takes the
+interpreter from the polling thread. A sleeper is seen as in
 `working.workers`: it says that it sleeps *before* it looks once more, and `put` appends *before* it looks for sleepers.
 """
 
@@ -19,25 +18,25 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from asyncproxy.exchange.record import Record, combined_lines, json_lines
+from asyncproxy.exchange.record import Told, combined_lines, json_lines
 from asyncproxy.recording.log_file import LogFile
 
 _log = Logger()
 LIMIT: Final = 20_000
-"""Records that may wait: 0.1 s of more requests than one process answers, and some 20 MB."""
-GATHER: Final = 0.01
-"""Seconds that a first record waits for others."""
+"""Lines that may wait: half a second of as many requests as one process answers, and some 10 MB."""
+GATHER: Final = 0.05
+"""Seconds that a first line waits for others."""
 RETRY: Final = 1.0
 """Seconds after which a write that failed is tried again."""
 BATCH: Final = 512
-"""Lines of one write, some 150 KiB: a bound for what is made before the disk has taken any."""
+"""Lines of one write, or little more: some 200 KiB."""
 PATIENCE: Final = 2.0
 """Seconds that `close` waits for the disk."""
 
 LOOK: Final = "look"
 REOPEN: Final = "reopen"
 END: Final = "end"
-_FORMATS: Final[dict[str, Callable[[Sequence[Record]], bytes]]] = {"combined": combined_lines, "json": json_lines}
+_FORMATS: Final[dict[str, Callable[[Sequence[Told]], bytes]]] = {"combined": combined_lines, "json": json_lines}
 
 
 class AccessLogError(Exception):
@@ -61,15 +60,20 @@ class AccessLog:
             raise AccessLogError(f'server.access_log: {words} proxy\'s user may write, or "-"') from why
         self._lines = _FORMATS[form]
         self._limit = limit
-        self._waiting: deque[Record] = deque()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        """Lines, and how many they are."""
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._asleep = False
         self._overflowed = 0
-        """Dropped by the polling thread, as there were too many."""
-        self._spoilt = 0
-        """Dropped by the writer, as no line could be made of them; or left when it had to end."""
+        """Dropped as there were too many."""
         self._told = 0
-        """How many dropped ones the log has told of."""
+        """How many of these the log has told of."""
+        self._spoilt = 0
+        """Dropped as no line could be made of them."""
+        self._lost = 0
+        """Left by the writer when it had to end."""
+        self._made = 0
+        """Lines that were made, all of them."""
         self._taken = 0
         """Lines given to the file."""
         self._failing = False
@@ -78,23 +82,37 @@ class AccessLog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the writer; until then records wait."""
+        """Start the writer; until then lines wait."""
         self._thread = threading.Thread(target=self._work, name="asyncproxy-access-log", daemon=True)
         self._thread.start()
 
-    def put(self, record: Record) -> None:
-        """Have a line written about `record`, some time soon; never blocks."""
-        waiting = self._waiting
-        if len(waiting) >= self._limit:
-            self._overflow()
+    def put(self, told: Sequence[Told]) -> None:
+        """Have lines written of what is `told`, some time soon; never blocks."""
+        count = len(told)
+        if self._made - self._taken + count > self._limit:
+            self._overflow(count)
             return
-        waiting.append(record)
+        try:
+            lines = self._lines(told)
+        except Exception:  # noqa: BLE001 - one request of which no line can be made must not cost others theirs
+            made = [line for line in map(self._line_if_any, told) if line]
+            count, lines = len(made), b"".join(made)
+        self._made += count
+        self._waiting.append((count, lines))
         if self._asleep:
             self._asleep = False
             self._orders.put(LOOK)
 
-    def _overflow(self) -> None:
-        self._overflowed += 1
+    def _line_if_any(self, one: Told) -> bytes:
+        try:
+            return self._lines([one])
+        except Exception:  # noqa: BLE001 - as above
+            self._spoilt += 1
+            _log.failure("No line of the access log could be made of {one!r}", one=one)
+            return b""
+
+    def _overflow(self, count: int) -> None:
+        self._overflowed += count
         if not self._behind:
             self._behind = True
             words = "The access log {path} does not keep up: {limit} lines wait for its disk, and more are dropped"
@@ -122,12 +140,12 @@ class AccessLog:
     @property
     def waiting(self) -> int:
         """Lines that are not written yet."""
-        return len(self._waiting) + self._file.unwritten
+        return self._made - self._taken + self._file.unwritten
 
     @property
     def dropped(self) -> int:
         """Lines that never will be."""
-        return self._overflowed + self._spoilt
+        return self._overflowed + self._spoilt + self._lost
 
     def statistics(self) -> dict[str, int]:
         """Lines ``written``, ``dropped`` and ``waiting``, and whether writing is ``failing``, 0 or 1."""
@@ -178,7 +196,8 @@ class AccessLog:
     def _write(self) -> None:
         try:
             self._file.flush()
-            for _ in range(0, len(self._waiting), BATCH):  # what comes meanwhile does not keep it from its orders
+            made = self._made  # what comes meanwhile does not keep it from its orders
+            while self._taken < made:
                 self._file.append(self._next_lines())
         except OSError as why:
             self._fail(why)
@@ -186,25 +205,14 @@ class AccessLog:
             self._recover()
 
     def _next_lines(self) -> bytes:
-        waiting = self._waiting
-        records = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
-        try:
-            lines = self._lines(records)
-        except Exception:  # noqa: BLE001 - one record of which no line can be made must not end the log
-            return b"".join(map(self._line_if_any, records))
-        self._taken += len(records)
-        return lines
-
-    def _line_if_any(self, record: Record) -> bytes:
-        try:
-            line = self._lines([record])
-        except Exception:  # noqa: BLE001 - as above
-            self._spoilt += 1
-            self._told += 1
-            _log.failure("No line of the access log could be made of {record!r}", record=record)
-            return b""
-        self._taken += 1
-        return line
+        """`BATCH` of the lines that wait, a few more, or all."""
+        pieces, taken, enough = [], self._taken, self._taken + BATCH
+        while self._waiting and taken < enough:
+            count, lines = self._waiting.popleft()
+            pieces.append(lines)
+            taken += count
+        self._taken = taken
+        return b"".join(pieces)
 
     def _fail(self, why: OSError) -> None:
         if not self._failing:
@@ -216,10 +224,10 @@ class AccessLog:
         if self._failing:
             self._failing = False
             _log.info("The access log {path} is written again", path=self._file.path)
-        dropped = self.dropped
-        if dropped > self._told and not self._waiting:
+        lost = self._overflowed - self._told
+        if lost and not self._waiting:
             self._behind = False
-            lost, self._told = dropped - self._told, dropped
+            self._told += lost
             words = "The access log {path} lost {lost} lines: the disk did not keep up"
             _log.warn(words, path=self._file.path, lost=lost)
 
@@ -234,6 +242,5 @@ class AccessLog:
         lost = self.waiting
         if lost:
             _log.error("The access log {path} ends with {lost} lines unwritten", path=self._file.path, lost=lost)
-        self._spoilt += lost
-        self._waiting.clear()
+        self._lost = lost
         self._file.close()

@@ -138,7 +138,7 @@ class Proxy(Operated):
             "signature": signature_of(server),
         }
         tempfile.gettempdir()  # looked for now and known then: without a descriptor left none would be found
-        self.books = Books(Tally())
+        self.books = Books(Tally(), clock)
         read = self.settings.admin is not None or server.access_log is not None
         self.flow = Flow(self.workers, self.lot, self.deadlines, around, **limits, books=self.books if read else None)
         admin_lot = ParkingLot(clock, KINDS, ADMIN_PARKED)
@@ -188,6 +188,7 @@ class Proxy(Operated):
     def reopen_logs(self) -> None:
         """Go on in a new access log, after the old one was renamed; see `AccessLog.reopen`."""
         if self.access_log is not None:
+            self.books.settle()
             self.access_log.reopen()
 
     def _door(self, flow: Flow, bindings: list[Bound]) -> Door:
@@ -375,8 +376,8 @@ class Proxy(Operated):
 
     def _close_access_log(self) -> None:
         log, self.access_log = self.access_log, None
+        self.books.close()
         if log is not None:
-            self.books.log = None
             log.close()
 
     async def _let_finish(self, began: float) -> None:

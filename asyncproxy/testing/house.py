@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from asyncproxy.boundaries import Surroundings
 from asyncproxy.configuration import Origin, Settings, Upstream
-from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.record import Record, Told
 from asyncproxy.exchange.tickets import Once, Ticket, TicketLimits
 from asyncproxy.links import Links
 from asyncproxy.polling.books import Books
@@ -108,7 +108,9 @@ class FakeClient:
 class Records(list[Record]):
     """An access log in memory."""
 
-    put = list.append
+    def put(self, told: Sequence[Told]) -> None:
+        """Keep a record of each."""
+        self.extend(map(Record.of, told))
 
     def statistics(self) -> dict[str, int]:
         """All of them are written."""
@@ -150,7 +152,7 @@ class House(Operated):
         self.upstreams = self.make_upstreams(settings.upstream, means)
         self.records = Records()
         """What an access log would have got."""
-        self.books = Books(Tally(), self.records, self.wheel.seconds)
+        self.books = Books(Tally(), self.wheel, self.records, wall=self.wheel.seconds, batch=1)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.tickets = self.make_tickets(self.clock, ticket_limits(settings))
         self.links = Links(settings.tickets.keys, self.clock.seconds)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from asyncproxy import Module, Park, Request, Response, UpstreamError, sleep
-from asyncproxy.exchange.record import Record
+from asyncproxy.exchange.record import Record, Told
+from asyncproxy.polling.books import BATCH, GATHER, Books
+from asyncproxy.polling.flow import Exchange
+from asyncproxy.polling.tally import Tally
 from asyncproxy.testing import Lab
+from asyncproxy.testing.house import Records
 from tests.fakes import GET, SERVER, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -279,3 +286,106 @@ def test_what_a_module_does_on_the_polling_thread_is_its_work() -> None:
     house.get()
     record = record_of(house)
     assert (record.status, record.spent) == (200, (0.0, 0.0, 3.0, 0.0, 0.0, 0.0))
+
+
+class Batches(list[list[bytes]]):
+    """An access log that keeps the targets of each batch."""
+
+    def put(self, told: Sequence[Told]) -> None:
+        self.append([one[0].request.target for one in told])
+
+    def statistics(self) -> dict[str, int]:
+        return {}
+
+
+def gathering(log: Any, clock: Any = None) -> House:
+    """A house whose books note ends, and have them counted later."""
+    house = House(Answers())
+    house.flow.books = house.books = Books(Tally(), clock or house.wheel, log, wall=house.wheel.seconds)
+    return house
+
+
+def get(house: House, *targets: str) -> None:
+    for target in targets:
+        house.get(target)
+    house.settle()
+
+
+def test_the_ends_of_many_requests_are_told_at_once() -> None:
+    log = Batches()
+    house = gathering(log)
+    names = [f"/{number}" for number in range(2 * BATCH + 1)]
+    get(house, *names)
+    assert [len(batch) for batch in log] == [BATCH, BATCH]
+    house.advance(GATHER)
+    assert [target.decode() for batch in log for target in batch] == names
+
+
+def test_an_end_is_told_soon_though_no_other_comes() -> None:
+    log = Batches()
+    house = gathering(log)
+    get(house, "/1")
+    house.advance(GATHER / 2)
+    get(house, "/2")
+    assert log == []
+    house.advance(GATHER / 2)
+    assert log == [[b"/1", b"/2"]]
+    house.advance(10 * GATHER)
+    get(house, "/3")
+    house.advance(GATHER)
+    assert log == [[b"/1", b"/2"], [b"/3"]]
+
+
+def test_who_reads_the_tally_has_all_that_has_ended() -> None:
+    log = Batches()
+    house = gathering(log)
+    get(house, "/1", "/2")
+    assert house.books.tally.row("/").by_class == [0, 0, 2, 0, 0, 0]
+    assert log == [[b"/1", b"/2"]]
+    house.advance(GATHER)
+    assert log == [[b"/1", b"/2"]]
+
+
+def test_what_is_refused_comes_after_what_ended_before_it() -> None:
+    log = Batches()
+    house = gathering(log)
+    get(house, "/1")
+    house.connect().send(b"GET /2 HTTP/1.1\r\n\r\n")
+    house.settle()
+    get(house, "/3")
+    house.advance(GATHER)
+    assert log == [[b"/1"], [b"-"], [b"/3"]]
+
+
+def test_a_record_tells_when_its_request_began_however_late_it_is_made() -> None:
+    records = Records()
+    house = gathering(records)
+    house.advance(100)
+    began = house.wheel.seconds()
+    get(house, "/1")
+    house.advance(GATHER)
+    assert [record.time for record in records] == [pytest.approx(began)]
+
+
+def test_closed_books_have_told_all_and_leave_no_timer() -> None:
+    log, clock = Batches(), Clock()
+    house = gathering(log, clock)
+    get(house, "/1")
+    house.books.close()
+    assert log == [[b"/1"]]
+    get(house, "/2")
+    assert log == [[b"/1"]]
+    assert house.books.tally.row("/").by_class[2] == 2
+    assert not clock.getDelayedCalls()
+
+
+def test_ends_hold_on_to_their_exchanges_until_they_are_told_and_no_longer() -> None:
+    house = gathering(Batches())
+    house.get("/1")
+    house.settle()
+    ended = [one for one in gc.get_objects() if type(one) is Exchange and one.flow is house.flow]
+    assert len(ended) == 1
+    ended.clear()
+    house.advance(GATHER)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is Exchange and one.flow is house.flow]

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from asyncproxy.exchange.ledger import Seconds
 from asyncproxy.polling.tally import BOUNDS, MODULES_KEPT, Histogram, RouteTally, Tally
 
-NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NOTHING = Seconds(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_duration_is_counted_below_the_least_bound_that_it_does_not_exceed() -> None:
@@ -16,9 +17,9 @@ def test_a_duration_is_counted_below_the_least_bound_that_it_does_not_exceed() -
 
 def test_requests_are_counted_by_class_and_time() -> None:
     row = RouteTally("/")
-    row.finished(200, (0.0, 0.25, 0.5, 0.0, 2.0, 0.0), 3.0, 2)
-    row.finished(304, NOTHING, 0.25, 0)
-    row.finished(0, NOTHING, 0.0, 1)
+    row.finished(200, 3.0, Seconds(0.0, 0.25, 0.5, 0.0, 2.0, 0.0), 2)
+    row.finished(304, 0.25, NOTHING, 0)
+    row.finished(0, 0.0, NOTHING, 1)
     shown = row.statistics()
     assert shown["requests"] == {"none": 1, "2xx": 1, "3xx": 1}
     assert shown["parks"] == 3
@@ -31,8 +32,8 @@ def test_requests_are_counted_by_class_and_time() -> None:
 
 def test_time_parked_is_counted_where_there_was_some() -> None:
     row = RouteTally("/")
-    row.finished(200, (0.0, 0.0, 0.0, 30.0, 0.0, 0.0), 30.0, 1)
-    row.finished(200, (0.0, 0.0, 1.0, 0.0, 2.0, 0.0), 3.0, 1)
+    row.finished(200, 30.0, Seconds(0.0, 0.0, 0.0, 30.0, 0.0, 0.0), 1)
+    row.finished(200, 3.0, Seconds(0.0, 0.0, 1.0, 0.0, 2.0, 0.0), 1)
     shown = row.statistics()
     assert (shown["park_waits"]["count"], shown["park_waits"]["sum"]) == (1, 30.0)
     assert shown["worker_times"]["count"] == 0
@@ -40,8 +41,8 @@ def test_time_parked_is_counted_where_there_was_some() -> None:
 
 def test_the_row_of_the_status_has_sums() -> None:
     row = RouteTally("/", "orders")
-    row.finished(200, (0.0, 0.25, 0.5, 4.0, 2.0, 0.25), 7.0, 2)
-    row.finished(503, (0.0, 0.01, 0.0, 0.0, 0.0, 0.0), 0.01, 0)
+    row.finished(200, 7.0, Seconds(0.0, 0.25, 0.5, 4.0, 2.0, 0.25), 2)
+    row.finished(503, 0.01, Seconds(0.0, 0.01, 0.0, 0.0, 0.0, 0.0), 0)
     row.worker_times.add(0.5)
     assert row.row() == {
         "module": "orders",
@@ -67,7 +68,7 @@ def test_a_row_names_all_who_answered_of_late() -> None:
 def test_every_status_that_there_is_has_a_class() -> None:
     row = RouteTally("/")
     for status in (0, 100, 599):
-        row.finished(status, NOTHING, 0.0, 0)
+        row.finished(status, 0.0, NOTHING, 0)
     assert row.by_class == [1, 1, 0, 0, 0, 1]
 
 
@@ -75,7 +76,7 @@ def test_a_route_has_one_row() -> None:
     tally = Tally()
     assert tally.row("/a") is tally.row("/a")
     assert tally.row("/a", "example.com") is not tally.row("/a")
-    tally.row("/a").finished(200, NOTHING, 0.0, 0)
+    tally.row("/a").finished(200, 0.0, NOTHING, 0)
     tally.refused(404)
     shown = tally.statistics()
     assert shown["routes"]["/a"]["requests"] == {"2xx": 1}
@@ -88,5 +89,5 @@ def test_diagnoses_say_what_there_is() -> None:
     row = RouteTally("/a")
     assert repr(row) == "<RouteTally /a: 0 requests, 0 parks>"
     assert repr(row.durations) == "<Histogram empty>"
-    row.finished(200, NOTHING, 0.5, 1)
+    row.finished(200, 0.5, NOTHING, 1)
     assert repr(row.durations) == "<Histogram 1, 0.5000 s on average>"

@@ -11,35 +11,10 @@ from typing import Any
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from asyncproxy.exchange.record import Record
 from asyncproxy.recording.access_log import BATCH, REOPEN, AccessLog, AccessLogError
 from asyncproxy.recording.log_file import LogFile
 from tests.recording.test_log_file import Disk
-
-
-def record(number: int = 0, **given: Any) -> Record:
-    fields = {
-        "time": 0.0,
-        "client": "127.0.0.1",
-        "method": "GET",
-        "target": b"/%d" % number,
-        "minor": 1,
-        "status": 200,
-        "size": 0,
-        "duration": 0.0,
-        "route": "/",
-        "module": "reverse",
-        "upstream": None,
-        "attempts": 0,
-        "spent": (0.0,) * 6,
-        "parks": 0,
-        "id": "a-1",
-        "flag": "",
-        "detail": "",
-        "block": b"",
-        **given,
-    }
-    return Record(*fields.values())
+from tests.records import told as one
 
 
 def targets(path: Path) -> list[str]:
@@ -63,7 +38,7 @@ class Thing:
 
     def put(self, *numbers: int) -> None:
         for number in numbers:
-            self.log.put(record(number))
+            self.log.put([one(b"/%d" % number)])
 
 
 @pytest.fixture
@@ -79,7 +54,7 @@ def told() -> Iterator[list[str]]:
         yield Said(texts)
 
 
-def test_records_wait_until_they_are_written(tmp_path: Path) -> None:
+def test_lines_wait_until_they_are_written(tmp_path: Path) -> None:
     thing = Thing(tmp_path)
     thing.put(1, 2)
     assert thing.log.statistics() == {"written": 0, "dropped": 0, "waiting": 2, "failing": 0}
@@ -90,7 +65,7 @@ def test_records_wait_until_they_are_written(tmp_path: Path) -> None:
 
 def test_a_combined_line_ends_as_a_line_does(tmp_path: Path) -> None:
     log = AccessLog(str(tmp_path / "log"))
-    log.put(record())
+    log.put([one()])
     log.close()
     assert (tmp_path / "log").read_text().count("\n") == 1
 
@@ -138,11 +113,20 @@ def test_a_full_disk_is_told_once_and_once_again_when_there_is_room(tmp_path: Pa
     ]
 
 
+def test_what_is_too_much_is_dropped_by_the_batch(tmp_path: Path) -> None:
+    thing = Thing(tmp_path, limit=3)
+    thing.log.put([one(), one()])
+    thing.log.put([one(), one()])
+    thing.log.put([one()])
+    counts = thing.log.statistics()
+    assert (counts["waiting"], counts["dropped"]) == (3, 2)
+
+
 def test_a_full_device_holds_nobody_up(told: list[str]) -> None:
     log = AccessLog("/dev/full")
     log.start()
     for _ in range(3):
-        log.put(record())
+        log.put([one()])
     log.close(30)
     assert log.statistics() == {"written": 0, "dropped": 3, "waiting": 3, "failing": 1}
     assert [text for text in told if "No space left" in text] == [
@@ -158,9 +142,9 @@ def test_a_disk_that_stalls_holds_nobody_up(tmp_path: Path, told: list[str]) -> 
     try:
         log = AccessLog(path, limit=1000)
         log.start()
-        log.put(record(block=b"\r\nReferer: " + b"x" * 2000))
+        log.put([one(block=b"\r\nReferer: " + b"x" * 2000)])
         for _ in range(64 * BATCH):  # far more than a pipe takes
-            log.put(record())
+            log.put([one()])
         assert log.dropped > 0
         log.close(0.01)
         assert list(told)[-1].startswith("The access log's disk took nothing for 0.01 s")
@@ -238,14 +222,12 @@ def test_a_file_that_cannot_be_opened_is_an_error_that_says_what_to_do(tmp_path:
 
 def test_a_record_that_no_line_can_be_made_of_costs_itself_alone(tmp_path: Path, told: list[str]) -> None:
     thing = Thing(tmp_path)
-    thing.put(1)
-    thing.log.put(record(2, status="no number", time="never"))
-    thing.put(3)
+    thing.log.put([one(b"/1"), one(b"/2", time="never"), one(b"/3")])
     thing.log.step()
     assert targets(thing.path) == numbered(1, 3)
     assert thing.log.dropped == 1
     (text,) = told
-    assert text.startswith("No line of the access log could be made of Record(time='never'")
+    assert text.startswith("No line of the access log could be made of (")
 
 
 def test_a_disk_that_is_full_at_the_end_does_not_keep_the_proxy(tmp_path: Path, told: list[str]) -> None:
