@@ -97,8 +97,8 @@ class AccessLog:
         except Exception:  # noqa: BLE001 - one request of which no line can be made must not cost others theirs
             made = [line for line in map(self._line_if_any, told) if line]
             count, lines = len(made), b"".join(made)
-        self._made += count
         self._waiting.append((count, lines))
+        self._made += count  # now, or the writer would look for what is not there
         if self._asleep:
             self._asleep = False
             self._orders.put(LOOK)
