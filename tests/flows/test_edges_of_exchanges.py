@@ -1,4 +1,4 @@
-"""What a hostile reader found; each stays found."""
+"""Faults that were found at the edges of exchanges; each stays found."""
 
 from __future__ import annotations
 

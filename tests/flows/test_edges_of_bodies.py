@@ -1,4 +1,4 @@
-"""What a second hostile reader found on the way of bodies; each stays found."""
+"""Faults that were found on the way of bodies; each stays found."""
 
 from __future__ import annotations
 
