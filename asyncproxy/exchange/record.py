@@ -25,6 +25,7 @@ FIELD_KEPT: Final = 1024
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSAFE: Final = re.compile(rb"[^ !#-\[\]-~]")
 _LOGGED: Final = re.compile(rb"(?i:\r\n(referer|user-agent):)[ \t]*([^\r]*)")
+_ESCAPES: Final = {code: f"\\x{code:02X}" for code in range(256) if _UNSAFE.match(bytes([code]))}
 _NOT_ASCII: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 256))}
 _CLIENT_LEFT: Final = 499
 
@@ -153,7 +154,8 @@ def kept(block: bytes) -> bytes:
     """What is logged of a request's header block: all of a usual one, for taking it apart would cost more."""
     if len(block) <= BLOCK_KEPT:
         return block
-    return b"".join(b"\r\n%b: %b" % (name, value[:FIELD_KEPT]) for name, value in _LOGGED.findall(block)[:2])
+    first = {name.lower(): value[:FIELD_KEPT] for name, value in reversed(_LOGGED.findall(block))}
+    return b"".join(b"\r\n%b: %b" % field for field in first.items())
 
 
 def combined(record: Record) -> str:
@@ -264,11 +266,8 @@ def _in_ascii(raw: bytes) -> str:
 
 def _escaped(raw: bytes) -> str:
     r"""`raw` in visible ASCII: other bytes, quotes and backslashes are ``\xHH``."""
-    return _UNSAFE.sub(_as_hexadecimal, raw).decode()
-
-
-def _as_hexadecimal(found: re.Match[bytes]) -> bytes:
-    return b"\\x%02X" % found[0][0]
+    # By a table: a client may send nothing but quotes, and a call for each would hold the polling thread.
+    return raw.decode("latin-1").translate(_ESCAPES) if _UNSAFE.search(raw) else raw.decode("ascii")
 
 
 @lru_cache(8)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from twisted.logger import Logger
+
 from asyncproxy.boundaries import Binding, Clock, DelayedCall
 from asyncproxy.exchange.flags import flag_of
 from asyncproxy.exchange.ledger import Seconds, booked
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from asyncproxy.exchange.errors import ProxyError
     from asyncproxy.polling.flow import Exchange
 
+_log = Logger()
 BATCH: Final = 32
 """Ends that are noted until they are counted. They hold on to their exchanges: so few that nobody minds."""
 GATHER: Final = 0.05
@@ -70,7 +73,7 @@ class Books:
     def finished(self, exchange: Exchange) -> None:
         """`exchange` has come to its end."""
         client, ended = exchange.client, self._ended
-        ended.append((exchange, client.status, client.sent))
+        ended.append((exchange, client.status, client.sent) if exchange.started else (exchange, 0, 0))
         if len(ended) >= self._batch:
             self.settle()
         elif self._timer is None:
@@ -93,22 +96,27 @@ class Books:
         offset = self._wall() - self._clock.seconds()
         told: list[Told] = []
         for exchange, status, size in ended:
-            if not exchange.started:
-                status = size = 0
-            trail, binding = exchange.trail, exchange.binding
-            at_once = binding.at_once or not (binding.blocking or binding.is_async or exchange.request.length)
-            duration, seconds, parks = booked(trail, at_once)
-            row: RouteTally = binding.tally or self._row(binding)
-            row.finished(status, duration, seconds, parks)
-            if not at_once and binding.blocking and seconds.working:
-                row.worker_times.add(seconds.working)
-            told.append((exchange, status, size, trail[0] + offset, duration, seconds, parks))
+            try:
+                trail, binding = exchange.trail, exchange.binding
+                at_once = binding.at_once or not (binding.blocking or binding.is_async or exchange.request.length)
+                duration, seconds, parks = booked(trail, at_once)
+                row: RouteTally = binding.tally or self._row(binding)
+                row.finished(status, duration, seconds, parks)
+                if not at_once and binding.blocking and seconds.working:
+                    row.worker_times.add(seconds.working)
+                told.append((exchange, status, size, trail[0] + offset, duration, seconds, parks))
+            except Exception:  # noqa: BLE001 - a defect that shows in one must not cost others their lines
+                _log.failure("{exchange!r} could not be counted", exchange=exchange)
         return told
 
     def _row(self, binding: Binding) -> RouteTally:
         """The row of `binding`, which keeps it from now on."""
-        binding.tally = row = self._tally.row(binding.path, binding.host, binding.name)
+        binding.tally = row = self.row(binding.path, binding.host, binding.name)
         return row
+
+    def row(self, path: str, host: str | None = None, module: str = "") -> RouteTally:
+        """See `Tally.row`; for whoever counts, not for who reads."""
+        return self._tally.row(path, host, module)
 
     def refused(self, request: Request, error: ProxyError, size: int) -> None:
         """`request` was answered with `error` and `size` bytes before it became an exchange."""

@@ -1,8 +1,7 @@
 """What requests came to, counted as they end: by route, status class and how long they took. Polling thread only.
 
 The rule: everything is bounded. Rows are made for routes, which the configuration bounds, and never for what a client
-sends; durations are counted in fixed buckets. It costs each request half a microsecond; sums and text are made of it
-when somebody asks (`metrics`).
+sends; durations are counted in fixed buckets. Sums and text are made of it when somebody asks (`metrics`).
 """
 
 from __future__ import annotations
@@ -136,13 +135,15 @@ class RouteTally:
         """Count a request that ended with `status`, 0 for none, after `duration` seconds; `seconds` are its ledger."""
         self.by_class[status // 100] += 1
         self.parks += parks
-        fresh = self.durations.fresh  # as `Histogram.add`, without the calls
+        fresh = self.durations.fresh  # here and below as `Histogram.add`, without the calls
         fresh.append(duration)
-        if seconds.upstream:
-            self.upstream_waits.fresh.append(seconds.upstream)
         if len(fresh) >= FRESH:
             self.durations.settle()
-            self.upstream_waits.settle()
+        if seconds.upstream:
+            fresh = self.upstream_waits.fresh
+            fresh.append(seconds.upstream)
+            if len(fresh) >= FRESH:
+                self.upstream_waits.settle()
         if seconds.queued:
             self.queue_waits.add(seconds.queued)
         if seconds.parked:

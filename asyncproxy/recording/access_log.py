@@ -1,11 +1,12 @@
-"""The access log: the polling thread makes lines of records, and a thread of the log's own writes them.
+"""The access log: the polling thread makes lines of what it is told, and a thread of the log's own writes them.
 
-The rule: `put` appends lines to a deque and returns. What the disk does, it does to the writer alone; while it stalls,
-lines wait, and beyond `limit` they are dropped and counted, so that neither time nor memory of the proxy hangs on it.
+The rule: what the disk does, it does to the writer alone. `put` makes lines and leaves them in a deque; while the disk
+stalls they wait there, and beyond `limit` of them, or `HELD` bytes, they are dropped and counted, so that neither time
+nor memory of the proxy hangs on it.
 
 The writer sleeps until lines come, then waits `GATHER` seconds for more, for each time that it wakes up it takes the
-interpreter from the polling thread. A sleeper is seen as in
-`working.workers`: it says that it sleeps *before* it looks once more, and `put` appends *before* it looks for sleepers.
+interpreter from the polling thread. A sleeper is seen as in `working.workers`: it says that it sleeps *before* it looks
+once more, and `put` appends *before* it looks for sleepers.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from asyncproxy.recording.log_file import LogFile
 _log = Logger()
 LIMIT: Final = 20_000
 """Lines that may wait: half a second of as many requests as one process answers, and some 10 MB."""
+HELD: Final = 32 << 20
+"""Bytes of lines that may wait: a client can have lines of 30 KB written."""
 GATHER: Final = 0.05
 """Seconds that a first line waits for others."""
 RETRY: Final = 1.0
 """Seconds after which a write that failed is tried again."""
-BATCH: Final = 512
-"""Lines of one write, or little more: some 200 KiB."""
+PIECE: Final = 256 * 1024
+"""Bytes of one write, or a few lines more."""
 PATIENCE: Final = 2.0
 """Seconds that `close` waits for the disk."""
 
@@ -61,7 +64,7 @@ class AccessLog:
         self._lines = _FORMATS[form]
         self._limit = limit
         self._waiting: deque[tuple[int, bytes]] = deque()
-        """Lines, and how many they are."""
+        """Lines, and how many they are. What was put in and taken out is counted by either thread for itself."""
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._asleep = False
         self._overflowed = 0
@@ -72,9 +75,9 @@ class AccessLog:
         """Dropped as no line could be made of them."""
         self._lost = 0
         """Left by the writer when it had to end."""
-        self._made = 0
+        self._made = self._made_bytes = 0
         """Lines that were made, all of them."""
-        self._taken = 0
+        self._taken = self._taken_bytes = 0
         """Lines given to the file."""
         self._failing = False
         self._behind = False
@@ -89,7 +92,7 @@ class AccessLog:
     def put(self, told: Sequence[Told]) -> None:
         """Have lines written of what is `told`, some time soon; never blocks."""
         count = len(told)
-        if self._made - self._taken + count > self._limit:
+        if self._made - self._taken + count > self._limit or self._made_bytes - self._taken_bytes > HELD:
             self._overflow(count)
             return
         try:
@@ -97,8 +100,11 @@ class AccessLog:
         except Exception:  # noqa: BLE001 - one request of which no line can be made must not cost others theirs
             made = [line for line in map(self._line_if_any, told) if line]
             count, lines = len(made), b"".join(made)
+            if not count:
+                return
         self._waiting.append((count, lines))
-        self._made += count  # now, or the writer would look for what is not there
+        self._made += count
+        self._made_bytes += len(lines)
         if self._asleep:
             self._asleep = False
             self._orders.put(LOOK)
@@ -140,7 +146,7 @@ class AccessLog:
     @property
     def waiting(self) -> int:
         """Lines that are not written yet."""
-        return self._made - self._taken + self._file.unwritten
+        return self._made - self._taken + self._file.unwritten - self._lost
 
     @property
     def dropped(self) -> int:
@@ -197,7 +203,7 @@ class AccessLog:
         try:
             self._file.flush()
             made = self._made  # what comes meanwhile does not keep it from its orders
-            while self._taken < made:
+            while self._waiting and self._taken < made:
                 self._file.append(self._next_lines())
         except OSError as why:
             self._fail(why)
@@ -205,13 +211,14 @@ class AccessLog:
             self._recover()
 
     def _next_lines(self) -> bytes:
-        """`BATCH` of the lines that wait, a few more, or all."""
-        pieces, taken, enough = [], self._taken, self._taken + BATCH
-        while self._waiting and taken < enough:
+        """Lines that wait: `PIECE` bytes and a few more, or all."""
+        pieces, size = [], 0
+        while self._waiting and size < PIECE:
             count, lines = self._waiting.popleft()
             pieces.append(lines)
-            taken += count
-        self._taken = taken
+            size += len(lines)
+            self._taken += count
+        self._taken_bytes += size
         return b"".join(pieces)
 
     def _fail(self, why: OSError) -> None:
@@ -243,4 +250,5 @@ class AccessLog:
         if lost:
             _log.error("The access log {path} ends with {lost} lines unwritten", path=self._file.path, lost=lost)
         self._lost = lost
+        self._waiting.clear()
         self._file.close()

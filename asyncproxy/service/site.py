@@ -68,7 +68,7 @@ def _bound(module: Module, web: Any) -> Bound:
     path = "/" + b"/".join(web.prepath or ()).decode("utf-8", "replace")
     bound = Bound(Route(path=path, module=f"{kind.__module__}:{kind.__qualname__}"), module)
     # Where a tree makes its children as they are asked for, clients choose the path: no label may be made of it.
-    bound.tally = module.proxy.books.tally.row(bound.name, module=bound.name)
+    bound.tally = module.proxy.books.row(bound.name, module=bound.name)
     return bound
 
 

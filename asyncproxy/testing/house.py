@@ -125,6 +125,9 @@ class House(Operated):
     and `wheel` that of deadlines.
     """
 
+    batch = 1
+    """Ends that are noted until they are counted: what has ended is in `records` at once."""
+
     def __init__(
         self,
         settings: Settings,
@@ -152,7 +155,7 @@ class House(Operated):
         self.upstreams = self.make_upstreams(settings.upstream, means)
         self.records = Records()
         """What an access log would have got."""
-        self.books = Books(Tally(), self.wheel, self.records, wall=self.wheel.seconds, batch=1)
+        self.books = Books(Tally(), self.wheel, self.records, wall=self.wheel.seconds, batch=self.batch)
         self.lot = ParkingLot(self.clock, kinds, settings.server.max_parked)
         self.tickets = self.make_tickets(self.clock, ticket_limits(settings))
         self.links = Links(settings.tickets.keys, self.clock.seconds)

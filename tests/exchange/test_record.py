@@ -142,6 +142,13 @@ def test_each_record_is_a_line() -> None:
     assert combined_lines(records) == 2 * (in_combined(one()).encode() + b"\n")
 
 
+def test_the_first_of_each_field_counts_in_a_long_head_too() -> None:
+    long = b"\r\nX: " + b"x" * BLOCK_KEPT
+    block = b"\r\nReferer: one\r\nReferer: two\r\nUser-Agent: me\r\nUser-Agent: you" + long
+    line = json.loads(as_json(one(block=block)))
+    assert (line["referer"], line["user_agent"]) == ("one", "me")
+
+
 def test_a_line_has_a_bounded_part_of_a_long_head() -> None:
     assert kept(BLOCK) is BLOCK
     long = b"\r\nX: " + b"x" * BLOCK_KEPT + BLOCK + b"\r\nReferer: " + b"y" * 60_000

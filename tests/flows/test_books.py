@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from asyncproxy import Module, Park, Request, Response, UpstreamError, sleep
 from asyncproxy.exchange.record import Record, Told
@@ -21,9 +22,21 @@ from tests.fakes import GET, SERVER, House
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+@pytest.fixture(autouse=True, params=[1, BATCH], ids=["counted at once", "counted by the batch"])
+def batch(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many ends the books of houses note."""
+    monkeypatch.setattr(House, "batch", request.param)
+
+
+def records_of(house: House) -> list[Record]:
+    """What was written of all that has ended."""
+    house.books.settle()
+    return house.records
+
+
 def record_of(house: House) -> Record:
     """The one that was written, and counted too."""
-    (record,) = house.records
+    (record,) = records_of(house)
     rows = house.books.tally.rows.values()
     counted = sum(sum(row.by_class) for row in rows) + sum(house.books.tally.refused_by_class)
     assert counted == 1
@@ -38,7 +51,7 @@ def test_a_forwarded_request_is_written_down_at_its_end() -> None:
     client.send(b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\r\n")
     house.settle()
     house.advance(2)
-    assert not house.records
+    assert not records_of(house)
     house.upstream().answer(OK)
     house.settle()
     record = record_of(house)
@@ -57,8 +70,8 @@ def test_requests_of_one_connection_have_a_record_each() -> None:
     client = house.connect()
     client.send(GET * 3)
     house.settle()
-    assert [(record.status, record.size) for record in house.records] == [(200, 4)] * 3
-    assert len({record.id for record in house.records}) == 3
+    assert [(record.status, record.size) for record in records_of(house)] == [(200, 4)] * 3
+    assert len({record.id for record in records_of(house)}) == 3
 
 
 class Answers(Module):
@@ -116,7 +129,7 @@ def test_a_client_that_leaves_a_kept_connection_does_not_inherit_the_last_status
     house.settle()
     client.wire.hang_up()
     house.settle()
-    assert [(record.status, record.size, record.flag) for record in house.records] == [(200, 2, ""), (0, 0, "DC")]
+    assert [(record.status, record.size, record.flag) for record in records_of(house)] == [(200, 2, ""), (0, 0, "DC")]
 
 
 @pytest.mark.parametrize(("who", "flag"), [("client", "DC"), ("upstream", "UC")])
@@ -150,7 +163,7 @@ def test_a_second_attempt_is_counted() -> None:
     house.settle()
     house.upstream().answer(OK)
     house.settle()
-    assert [record.attempts for record in house.records] == [1, 2]
+    assert [record.attempts for record in records_of(house)] == [1, 2]
     assert client.statuses == [200, 200]
 
 
@@ -213,7 +226,7 @@ def test_a_request_for_which_there_is_no_room_is_flagged() -> None:
     house = House(Resumed(), server={"max_parked": 1})
     house.get()
     house.get()
-    assert [(record.status, record.flag) for record in house.records] == [(503, "OM")]
+    assert [(record.status, record.flag) for record in records_of(house)] == [(503, "OM")]
 
 
 def test_a_request_that_no_route_takes_is_written_down_without_one() -> None:
@@ -259,7 +272,7 @@ def test_a_request_that_could_be_read_is_written_down_as_it_was_though_it_is_ref
     assert client.status == status
     client.send(GET)
     house.settle()
-    assert len(house.records) == 1  # nothing after it is read as a request
+    assert len(records_of(house)) == 1  # nothing after it is read as a request
 
 
 def test_a_connection_that_asks_nothing_leaves_no_record() -> None:
@@ -267,7 +280,7 @@ def test_a_connection_that_asks_nothing_leaves_no_record() -> None:
     client = house.connect()
     house.advance(200)
     assert client.closed
-    assert not house.records
+    assert not records_of(house)
 
 
 class Computes(Module):
@@ -389,3 +402,16 @@ def test_ends_hold_on_to_their_exchanges_until_they_are_told_and_no_longer() -> 
     house.advance(GATHER)
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is Exchange and one.flow is house.flow]
+
+
+def test_one_that_cannot_be_counted_costs_no_other_its_line() -> None:
+    log = Batches()
+    house = gathering(log)
+    get(house, "/1", "/2", "/3")
+    house.books._ended[1][0].trail = [0.0, "NO STAGE", 1.0]
+    with capturedLogs() as events:
+        house.advance(GATHER)
+    assert log == [[b"/1", b"/3"]]
+    assert house.books.tally.row("/").by_class[2] == 2
+    (text,) = [formatEvent(event) for event in events]
+    assert text.endswith("could not be counted")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from asyncproxy.exchange.ledger import Seconds
-from asyncproxy.polling.tally import BOUNDS, MODULES_KEPT, Histogram, RouteTally, Tally
+from asyncproxy.polling.tally import BOUNDS, FRESH, MODULES_KEPT, Histogram, RouteTally, Tally
 
 NOTHING = Seconds(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -28,6 +28,16 @@ def test_requests_are_counted_by_class_and_time() -> None:
     assert (shown["upstream_waits"]["count"], shown["upstream_waits"]["sum"]) == (1, 2.0)
     assert row.durations.counts[BOUNDS.index(5.0)] == 1
     assert row.upstream_waits.counts[BOUNDS.index(2.5)] == 1
+
+
+def test_what_is_not_in_buckets_yet_is_bounded_whoever_looks_at_what() -> None:
+    row = RouteTally("/")
+    for _ in range(20):
+        for _ in range(FRESH - 1):
+            row.finished(200, 2.0, Seconds(0.0, 0.0, 0.0, 0.0, 2.0, 0.0), 1)
+        assert sum(row.durations.counts)
+        assert len(row.upstream_waits.fresh) < FRESH
+    assert row.upstream_waits.count == 20 * (FRESH - 1)
 
 
 def test_time_parked_is_counted_where_there_was_some() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from asyncproxy.recording.access_log import BATCH, REOPEN, AccessLog, AccessLogError
+from asyncproxy.exchange.record import json_lines
+from asyncproxy.recording.access_log import HELD, PIECE, REOPEN, AccessLog, AccessLogError
 from asyncproxy.recording.log_file import LogFile
 from tests.recording.test_log_file import Disk
 from tests.records import told as one
@@ -70,12 +71,35 @@ def test_a_combined_line_ends_as_a_line_does(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().count("\n") == 1
 
 
-def test_many_are_written_a_few_at_a_time(tmp_path: Path) -> None:
+def test_many_are_written_piece_by_piece(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def write(fd: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return os.write(fd, data)
+
+    log = AccessLog(str(tmp_path / "log"), "json", opened=partial(LogFile, write=write))
+    numbers = range(3 * PIECE // len(json_lines([one(b"/1")])))
+    for number in numbers:
+        log.put([one(b"/%d" % number)])
+    log.step()
+    assert targets(tmp_path / "log") == numbered(*numbers)
+    assert len(sizes) == 4
+    assert max(sizes) < PIECE + 1000
+
+
+def test_long_lines_that_wait_are_bounded_by_their_bytes(tmp_path: Path) -> None:
     thing = Thing(tmp_path)
-    numbers = range(2 * BATCH + 1)
-    thing.put(*numbers)
+    long = one(b"/" + b"x" * 1_000_000)
+    count = 2 * HELD // 1_000_000
+    for _ in range(count):
+        thing.log.put([long])
+    held = thing.log.statistics()["waiting"]
+    assert HELD < held * 1_000_500 < HELD + 2_000_000
+    assert thing.log.dropped == count - held
     thing.log.step()
-    assert targets(thing.path) == numbered(*numbers)
+    thing.log.put([long])
+    assert thing.log.statistics()["waiting"] == 1
 
 
 def test_what_is_too_much_is_dropped_and_counted(tmp_path: Path, told: list[str]) -> None:
@@ -128,7 +152,7 @@ def test_a_full_device_holds_nobody_up(told: list[str]) -> None:
     for _ in range(3):
         log.put([one()])
     log.close(30)
-    assert log.statistics() == {"written": 0, "dropped": 3, "waiting": 3, "failing": 1}
+    assert log.statistics() == {"written": 0, "dropped": 3, "waiting": 0, "failing": 1}
     assert [text for text in told if "No space left" in text] == [
         "The access log /dev/full cannot be written: No space left on device; lines wait"
     ]
@@ -143,7 +167,7 @@ def test_a_disk_that_stalls_holds_nobody_up(tmp_path: Path, told: list[str]) -> 
         log = AccessLog(path, limit=1000)
         log.start()
         log.put([one(block=b"\r\nReferer: " + b"x" * 2000)])
-        for _ in range(64 * BATCH):  # far more than a pipe takes
+        for _ in range(30_000):  # far more than a pipe takes
             log.put([one()])
         assert log.dropped > 0
         log.close(0.01)
@@ -228,6 +252,20 @@ def test_a_record_that_no_line_can_be_made_of_costs_itself_alone(tmp_path: Path,
     assert thing.log.dropped == 1
     (text,) = told
     assert text.startswith("No line of the access log could be made of (")
+
+
+def test_what_no_line_can_be_made_of_leaves_the_writer_asleep(tmp_path: Path, told: list[str]) -> None:
+    thing = Thing(tmp_path, limit=1)
+    thing.put(1, 2)
+    thing.log.put([one(time="never")])
+    thing.log.step()
+    assert (thing.log.waiting, thing.log.dropped) == (0, 2)
+    thing.log.put([one(time="never")])
+    assert not thing.log._waiting
+    thing.log.step()
+    assert [text for text in told if "lost" in text] == [
+        f"The access log {thing.path} lost 2 lines: the disk did not keep up"
+    ]
 
 
 def test_a_disk_that_is_full_at_the_end_does_not_keep_the_proxy(tmp_path: Path, told: list[str]) -> None:

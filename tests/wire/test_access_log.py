@@ -86,6 +86,19 @@ def test_sigusr1_begins_a_new_file(make_proxy: Callable[..., Proxy], peers: Peer
     assert targets == ["/before", "/between", "/after"]
 
 
+def test_what_has_ended_is_written_when_the_proxy_stops(
+    make_proxy: Callable[..., Proxy], peers: Peers, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    proxy = make_proxy(route(peers), logging(path, "json"))
+    names = [f"/{number}" for number in range(50)]
+    with proxy.client() as client:
+        for name in names:
+            client.get(name)
+    proxy.stop()
+    assert [json.loads(line)["target"] for line in path.read_text().splitlines()] == names
+
+
 def test_a_full_disk_holds_up_no_request_and_is_told_once(make_proxy: Callable[..., Proxy], peers: Peers) -> None:
     proxy = make_proxy(route(peers), logging("/dev/full", "json"))
     told = "The access log /dev/full cannot be written: No space left on device"
