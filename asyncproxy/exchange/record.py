@@ -158,16 +158,17 @@ def kept(block: bytes) -> bytes:
     return b"".join(b"\r\n%b: %b" % field for field in first.items())
 
 
-def combined(record: Record) -> str:
+def combined(told: Told) -> str:
     """A line of the Apache combined format, without its end; times are UTC.
 
     A client that left before its answer has status 499, as nginx has it: readers of this format want a number.
     """
-    referer, agent = _referer_and_agent(kept(record.block))
-    status, size = record.status or _CLIENT_LEFT, record.size or "-"
-    line = f"{_escaped(record.method.encode())} {_escaped(record.target)} HTTP/1.{record.minor}"
-    who, when = _escaped(record.client.encode()), _stamp(int(record.time))
-    return f'{who} - - {when} "{line}" {status} {size} "{_escaped(referer) or "-"}" "{_escaped(agent) or "-"}"'
+    whole, status, size, time, *_ = told
+    request = whole.request
+    referer, agent = _referer_and_agent_escaped(kept(request.block))
+    line = f"{_escaped_text(request.method)} {_escaped(request.target)} HTTP/1.{request.minor}"
+    who, when = _escaped_text(request.peer.address), _stamp(int(time))
+    return f'{who} - - {when} "{line}" {status or _CLIENT_LEFT} {size or "-"} "{referer or "-"}" "{agent or "-"}"'
 
 
 class _Line(msgspec.Struct, frozen=True, gc=False, rename={"size": "bytes"}):
@@ -199,7 +200,7 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 def combined_lines(told: Sequence[Told]) -> bytes:
     """A `combined` line for each request, with its end."""
-    return "".join([combined(Record.of(one)) + "\n" for one in told]).encode()
+    return "".join([combined(one) + "\n" for one in told]).encode()
 
 
 def json_lines(told: Sequence[Told]) -> bytes:
@@ -246,6 +247,11 @@ def _referer_and_agent_as_text(block: bytes) -> tuple[str, str]:
 
 
 @lru_cache(256)
+def _referer_and_agent_escaped(block: bytes) -> tuple[str, str]:
+    referer, agent = _referer_and_agent(block)
+    return _escaped(referer), _escaped(agent)
+
+
 def _referer_and_agent(block: bytes) -> tuple[bytes, bytes]:
     found = {name.lower(): value.rstrip(b" \t") for name, value in reversed(_LOGGED.findall(block))}
     return found.get(b"referer", b""), found.get(b"user-agent", b"")
@@ -268,6 +274,11 @@ def _escaped(raw: bytes) -> str:
     r"""`raw` in visible ASCII: other bytes, quotes and backslashes are ``\xHH``."""
     # By a table: a client may send nothing but quotes, and a call for each would hold the polling thread.
     return raw.decode("latin-1").translate(_ESCAPES) if _UNSAFE.search(raw) else raw.decode("ascii")
+
+
+@lru_cache(256)
+def _escaped_text(text: str) -> str:
+    return _escaped(text.encode())
 
 
 @lru_cache(8)
