@@ -40,13 +40,8 @@ class Seconds(msgspec.Struct, frozen=True, gc=False):
 def booked(trail: Sequence[Any], at_once: bool = False) -> tuple[float, Seconds, int]:
     """Of an exchange that is over: how long it was, its seconds by column, and how often it was parked.
 
-    The small forward, which is the hot path, is booked in one look, and adds up to the last digit. `at_once` is as in
-    `spent_at_once`.
+    `at_once` is as in `spent_at_once`.
     """
-    if at_once and len(trail) == 5 and trail[3] == "UPSTREAM":
-        began, _, asked, _, ended = trail
-        total, waited = int((ended - began) * 1e6 + 0.5), int((ended - asked) * 1e6 + 0.5)  # a third of `round`'s time
-        return total / 1e6, Seconds(0.0, 0.0, (total - waited) / 1e6, 0.0, waited / 1e6, 0.0), 1
     columns = spent_at_once(trail) if at_once else spent(trail)
     return round(trail[-1] - trail[0], 6), Seconds(*[round(seconds, 6) for seconds in columns]), parks_in(trail)
 

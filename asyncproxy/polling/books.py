@@ -95,18 +95,34 @@ class Books:
         """Count what has `ended`; what a log is told of it."""
         offset = self._wall() - self._clock.seconds()
         told: list[Told] = []
+        rows: set[RouteTally] = set()
         for exchange, status, size in ended:
             try:
                 trail, binding = exchange.trail, exchange.binding
-                at_once = binding.at_once or not (binding.blocking or binding.is_async or exchange.request.length)
-                duration, seconds, parks = booked(trail, at_once)
                 row: RouteTally = binding.tally or self._row(binding)
-                row.finished(status, duration, seconds, parks)
-                if not at_once and binding.blocking and seconds.working:
-                    row.worker_times.add(seconds.working)
+                if binding.at_once and len(trail) == 5 and trail[3] == "UPSTREAM":
+                    # A small forward, the hot path: as below, without calls. It adds up to the last digit.
+                    began, _, asked, _, over = trail
+                    total, waited = int((over - began) * 1e6 + 0.5), int((over - asked) * 1e6 + 0.5)
+                    duration, parks = total / 1e6, 1
+                    seconds = Seconds(0.0, 0.0, (total - waited) / 1e6, 0.0, waited / 1e6, 0.0)
+                    row.by_class[status // 100] += 1
+                    row.parks += 1
+                    row.durations.fresh.append(duration)
+                    if waited:
+                        row.upstream_waits.fresh.append(seconds.upstream)
+                    rows.add(row)
+                else:
+                    at_once = binding.at_once or not (binding.blocking or binding.is_async or exchange.request.length)
+                    duration, seconds, parks = booked(trail, at_once)
+                    row.finished(status, duration, seconds, parks)
+                    if not at_once and binding.blocking and seconds.working:
+                        row.worker_times.add(seconds.working)
                 told.append((exchange, status, size, trail[0] + offset, duration, seconds, parks))
             except Exception:  # noqa: BLE001 - a defect that shows in one must not cost others their lines
                 _log.failure("{exchange!r} could not be counted", exchange=exchange)
+        for row in rows:
+            row.bound()
         return told
 
     def _row(self, binding: Binding) -> RouteTally:

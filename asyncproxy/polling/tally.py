@@ -149,6 +149,12 @@ class RouteTally:
         if seconds.parked:
             self.park_waits.add(seconds.parked)
 
+    def bound(self) -> None:
+        """Keep bounded what is in no bucket yet; for who appends durations and upstream waits by itself."""
+        for histogram in (self.durations, self.upstream_waits):
+            if len(histogram.fresh) >= FRESH:
+                histogram.settle()
+
     def statistics(self) -> dict[str, Any]:
         """All of it; ``requests`` by class, those that there were."""
         return {

@@ -14,7 +14,7 @@ from asyncproxy import Module, Park, Request, Response, UpstreamError, sleep
 from asyncproxy.exchange.record import Record, Told
 from asyncproxy.polling.books import BATCH, GATHER, Books
 from asyncproxy.polling.flow import Exchange
-from asyncproxy.polling.tally import Tally
+from asyncproxy.polling.tally import FRESH, Tally
 from asyncproxy.testing import Lab
 from asyncproxy.testing.house import Records
 from tests.fakes import GET, SERVER, House
@@ -63,6 +63,20 @@ def test_a_forwarded_request_is_written_down_at_its_end() -> None:
     assert record.block == b"\r\nHost: a\r\nUser-Agent: test"
     row = house.books.tally.row("/")
     assert (row.by_class, row.parks, row.upstream_waits.sum) == ([0, 0, 1, 0, 0, 0], 1, 2.0)
+
+
+def test_what_no_bucket_has_yet_is_bounded() -> None:
+    house = House()
+    client = house.get()
+    for _ in range(3 * FRESH):
+        house.upstream().answer(OK)
+        house.settle()
+        client.send(GET)
+        house.advance(0.001)
+    row = house.books.tally.row("/")
+    assert (row.parks, row.by_class[2]) == (3 * FRESH, 3 * FRESH)
+    assert max(len(row.durations.fresh), len(row.upstream_waits.fresh)) < FRESH + BATCH
+    assert row.upstream_waits.count == 3 * FRESH - 1  # the first took no time
 
 
 def test_requests_of_one_connection_have_a_record_each() -> None:
