@@ -121,8 +121,8 @@ class AccessLog:
         self._overflowed += count
         if not self._behind:
             self._behind = True
-            words = "The access log {path} does not keep up: {limit} lines wait for its disk, and more are dropped"
-            _log.error(words, path=self._file.path, limit=self._limit)
+            words = "The access log {path} does not keep up: {held} lines wait for its disk, and more are dropped"
+            _log.error(words, path=self._file.path, held=self._made - self._taken)
 
     def reopen(self) -> None:
         """Go on in the file that is at the path now: for rotation by renaming. What came before goes to the old one.

@@ -175,7 +175,7 @@ class Proxy(Operated):
                 await self._ports.open_admin(self.network, self.settings.admin.listen, door)
                 self.onlookers.start()
             self._serves = True
-        except BaseException:
+        except BaseException:  # a cancellation too: threads, ports and timers that began do not outlive a failed start
             await self.stop()
             raise
 

@@ -11,7 +11,7 @@ from asyncproxy import Headers, Module, Response, sleep
 from asyncproxy.exchange.messages import Request
 from asyncproxy.exchange.networks import Networks
 from asyncproxy.exchange.peers import Trust
-from tests.fakes import GET, House
+from tests.fakes import GET, FakeClient, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 INTRODUCED = b"PROXY TCP4 9.9.9.9 2.2.2.2 1 2\r\n" + GET
@@ -188,23 +188,24 @@ def test_the_host_of_a_request_that_has_none_is_the_servers_beside_fields_of_a_m
     assert house.upstream().received.startswith(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nA: b\r\n")
 
 
-def test_a_peer_that_is_trusted_no_more_cannot_introduce_anybody() -> None:
+def introduced_across_a_reload(network: str) -> tuple[House, FakeClient]:
+    """A trusted peer begins to introduce its client, and goes on when the trusted are those of `network`."""
     house = House(server={"trusted": ["127.0.0.1"], "proxy_protocol": True})
     client = house.connect()
     client.send(INTRODUCED[:10])
-    house.door.believe(Trust(Networks(["10.0.0.0/8"]), proxy_protocol=True))
+    house.door.believe(Trust(Networks([network]), proxy_protocol=True))
     client.send(INTRODUCED[10:])
     house.settle()
+    return house, client
+
+
+def test_a_peer_that_is_trusted_no_more_cannot_introduce_anybody() -> None:
+    house, client = introduced_across_a_reload("10.0.0.0/8")
     assert client.closed
     assert not house.network.asked
     house.assert_nothing_left()
 
 
 def test_a_peer_that_is_still_trusted_after_a_reload_introduces_its_client() -> None:
-    house = House(server={"trusted": ["127.0.0.1"], "proxy_protocol": True})
-    client = house.connect()
-    client.send(INTRODUCED[:10])
-    house.door.believe(Trust(Networks(["127.0.0.0/8"]), proxy_protocol=True))
-    client.send(INTRODUCED[10:])
-    house.settle()
+    house, _ = introduced_across_a_reload("127.0.0.0/8")
     assert b"\r\nX-Forwarded-For: 9.9.9.9\r\n" in house.upstream().received

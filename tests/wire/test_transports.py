@@ -876,7 +876,7 @@ class TestTransports:
     @waits
     async def test_a_native_repr_is_a_diagnosis(self, ground: Ground) -> None:
         if ground.kind == "twisted":
-            pytest.skip("not ours to word")
+            pytest.skip("Twisted's own words its repr")
         near, far = await ground.pair()
         transport = near.transport
         words = repr(transport)
@@ -1079,7 +1079,7 @@ class TestConnecting:
         net = network(reactor) if kind == "native" else reactor
         factory = Peers(Recorder, reactor)
         if (kind, how) == ("twisted", "abort"):
-            pytest.skip("ours alone has it")
+            pytest.skip("Twisted's own connectors have no abortConnection")
         before = len(os.listdir("/proc/self/fd"))
         connector = net.connectTCP(*deaf, factory)
         await deferLater(reactor, 0, lambda: None)
@@ -1182,7 +1182,7 @@ class TestConnecting:
     @waits
     async def test_a_native_connector_aborts_its_connection(self, place: Ground) -> None:
         if place.kind == "twisted":
-            pytest.skip("ours alone has it")
+            pytest.skip("Twisted's own connectors have no abortConnection")
         accepting, connecting = place.peers(), place.peers()
         place.listen(accepting)
         connector = place.connect(connecting)
